@@ -1,0 +1,601 @@
+"""What a user or program can say to a node and see of it: commands, their faults, history, reports. Data only.
+
+Commands keep the original's names and effects (design R31). Amounts are credits, times UTC ms.
+Source: PROTOCOL.md, "Commands".
+"""
+
+from enum import Enum
+from typing import TypeAlias
+
+from offset_engine.core.payer import PayFailure, PayStage
+from offset_engine.core.signing import Commit, Invoice, Receipt, TokenInfo
+from offset_engine.core.token_channel import MoveTokenHashed
+from offset_engine.core.values import (
+    Currency,
+    HashResult,
+    InvoiceId,
+    NamedAddress,
+    PaymentId,
+    PublicKey,
+    Rate,
+    RelayAddress,
+    Uid,
+    value,
+)
+
+# --- settings -----------------------------------------------------------------------------------
+
+
+@value
+class AddRelay:
+    """Listen at this relay; replaces one of the same key."""
+
+    relay: NamedAddress
+
+
+@value
+class RemoveRelay:
+    """Stop listening at this relay once every friend knows."""
+
+    public_key: PublicKey
+
+
+@value
+class AddIndexServer:
+    """Ask this server for routes; replaces one of the same key."""
+
+    server: NamedAddress
+
+
+@value
+class RemoveIndexServer:
+    """Forget this index server."""
+
+    public_key: PublicKey
+
+
+@value
+class AddFriend:
+    """Add a friend, disabled."""
+
+    friend: PublicKey
+    relays: tuple[RelayAddress, ...]
+    name: str
+
+
+@value
+class RemoveFriend:
+    """Forget a friend and all balances; refused while something is owed or pending unless `force`."""
+
+    friend: PublicKey
+    force: bool = False
+
+
+@value
+class EnableFriend:
+    """Connect to this friend."""
+
+    friend: PublicKey
+
+
+@value
+class DisableFriend:
+    """Disconnect; requests that wait for the friend are cancelled."""
+
+    friend: PublicKey
+
+
+@value
+class SetFriendRelays:
+    """Where to reach the friend; its next announcement replaces this."""
+
+    friend: PublicKey
+    relays: tuple[RelayAddress, ...]
+
+
+@value
+class SetFriendName:
+    """The label we use for the friend."""
+
+    friend: PublicKey
+    name: str
+
+
+@value
+class SetFriendCurrencyRate:
+    """What we charge for forwarding requests that arrive from this friend."""
+
+    friend: PublicKey
+    currency: Currency
+    rate: Rate
+
+
+@value
+class SetFriendCurrencyMaxDebt:
+    """Credit limit: the most this friend may owe us."""
+
+    friend: PublicKey
+    currency: Currency
+    max_debt: int
+
+
+@value
+class OpenFriendCurrency:
+    """Let requests of others pass in this currency."""
+
+    friend: PublicKey
+    currency: Currency
+
+
+@value
+class CloseFriendCurrency:
+    """Let no request of others pass in this currency."""
+
+    friend: PublicKey
+    currency: Currency
+
+
+@value
+class RemoveFriendCurrency:
+    """Stop using this currency with this friend as soon as nothing is owed or pending."""
+
+    friend: PublicKey
+    currency: Currency
+
+
+@value
+class ResetFriendChannel:
+    """Accept exactly the terms with this hash, as shown in the report."""
+
+    friend: PublicKey
+    terms_hash: HashResult
+
+
+@value
+class DisputeFriend:
+    """Declare the channel inconsistent and offer our terms, so that it can be reset (R23)."""
+
+    friend: PublicKey
+
+
+# --- buying -------------------------------------------------------------------------------------
+
+
+@value
+class Pay:
+    """Pay an invoice over whatever routes there are, for at most `max_fee` credits altogether.
+
+    Repeating it with the same `payment_id` changes nothing.
+    """
+
+    payment_id: PaymentId
+    invoice: Invoice
+    max_fee: int
+    confirm_above: int | None = None
+    """Ask (stage `fee_to_confirm`) if the fee would be above this."""
+
+
+@value
+class ConfirmFee:
+    """Agree to the fee shown."""
+
+    payment_id: PaymentId
+
+
+@value
+class CancelPay:
+    """Give up a payment whose commit does not exist yet."""
+
+    payment_id: PaymentId
+
+
+@value
+class ForgetPay:
+    """Drop a paid or failed payment from the live state; history keeps it."""
+
+    payment_id: PaymentId
+
+
+@value
+class CreatePayment:
+    """Primitive: open a payment."""
+
+    payment_id: PaymentId
+    invoice_id: InvoiceId
+    currency: Currency
+    total_dest_payment: int
+    dest_public_key: PublicKey
+
+
+@value
+class CreateTransaction:
+    """Primitive: send one part over one route; repeating it repeats the stored result."""
+
+    payment_id: PaymentId
+    request_id: Uid
+    route: tuple[PublicKey, ...]
+    dest_payment: int
+    fees: int
+
+
+@value
+class RequestClosePayment:
+    """Primitive: no more transactions; answers with the payment's stage."""
+
+    payment_id: PaymentId
+
+
+@value
+class AckClosePayment:
+    """Primitive: the result was stored by the caller; forget the payment."""
+
+    payment_id: PaymentId
+    ack_uid: Uid
+
+
+@value
+class RequestRoutes:
+    """Ask the index server; answered by a `RoutesResult` notice."""
+
+    request_id: Uid
+    currency: Currency
+    amount: int
+    dest: PublicKey
+    exclude_edges: tuple[tuple[PublicKey, PublicKey], ...] = ()
+
+
+# --- selling ------------------------------------------------------------------------------------
+
+
+@value
+class AddInvoice:
+    """Open an invoice; its `dest_public_key` must be ours."""
+
+    invoice: Invoice
+    expires_ms: int | None = None
+    """UTC ms; None = never."""
+
+
+@value
+class CancelInvoice:
+    """Cancel an invoice and refund everything pending for it."""
+
+    invoice_id: InvoiceId
+
+
+@value
+class RegisterCommit:
+    """Verify and keep a commit without collecting (hold, "return policy")."""
+
+    commit: Commit
+
+
+@value
+class CollectInvoice:
+    """Collect an invoice whose commit is registered."""
+
+    invoice_id: InvoiceId
+    force: bool = False
+
+
+@value
+class CommitInvoice:
+    """Verify a commit and collect; with `force` also what is left of a group that lost members."""
+
+    commit: Commit
+    force: bool = False
+
+
+Command: TypeAlias = (
+    AddRelay
+    | RemoveRelay
+    | AddIndexServer
+    | RemoveIndexServer
+    | AddFriend
+    | RemoveFriend
+    | EnableFriend
+    | DisableFriend
+    | SetFriendRelays
+    | SetFriendName
+    | SetFriendCurrencyRate
+    | SetFriendCurrencyMaxDebt
+    | OpenFriendCurrency
+    | CloseFriendCurrency
+    | RemoveFriendCurrency
+    | ResetFriendChannel
+    | DisputeFriend
+    | Pay
+    | ConfirmFee
+    | CancelPay
+    | ForgetPay
+    | CreatePayment
+    | CreateTransaction
+    | RequestClosePayment
+    | AckClosePayment
+    | RequestRoutes
+    | AddInvoice
+    | CancelInvoice
+    | RegisterCommit
+    | CollectInvoice
+    | CommitInvoice
+)
+
+
+@value
+class Batch:
+    """Several commands as one step: all happen or none."""
+
+    commands: tuple[Command, ...]
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+class CommandFault(Enum):
+    """Why a command was refused; the state is unchanged."""
+
+    INVALID_ARGUMENT = "invalid_argument"
+    LIMIT_REACHED = "limit_reached"
+    FRIEND_DOES_NOT_EXIST = "friend_does_not_exist"
+    FRIEND_EXISTS = "friend_exists"
+    PENDING_EXPOSURE = "pending_exposure"
+    CURRENCY_NOT_CONFIGURED = "currency_not_configured"
+    NOT_INVITED_TO_RESET = "not_invited_to_reset"
+    RESET_TERMS_MISMATCH = "reset_terms_mismatch"
+    CHANNEL_INCONSISTENT = "channel_inconsistent"
+    PAYMENT_ALREADY_OPEN = "payment_already_open"
+    PAYMENT_DOES_NOT_EXIST = "payment_does_not_exist"
+    OPEN_PAYMENT_NOT_FOUND = "open_payment_not_found"
+    NEW_TRANSACTIONS_NOT_ALLOWED = "new_transactions_not_allowed"
+    NOT_FIRST_IN_ROUTE = "not_first_in_route"
+    PAYMENT_DEST_NOT_LAST_IN_ROUTE = "payment_dest_not_last_in_route"
+    INVALID_ROUTE = "invalid_route"
+    FRIEND_NOT_READY = "friend_not_ready"
+    REQUEST_ALREADY_IN_PROGRESS = "request_already_in_progress"
+    PENDING_USER_REQUESTS_FULL = "pending_user_requests_full"
+    INVALID_AMOUNT = "invalid_amount"
+    ACK_STATE_INVALID = "ack_state_invalid"
+    ACK_MISMATCH = "ack_mismatch"
+    INVOICE_ALREADY_EXISTS = "invoice_already_exists"
+    INVOICE_DOES_NOT_EXIST = "invoice_does_not_exist"
+    INVALID_COMMIT = "invalid_commit"
+    COMMIT_INCOMPLETE = "commit_incomplete"
+    NOT_COMMITTED = "not_committed"
+    WRONG_STAGE = "wrong_stage"
+    INVOICE_INVALID = "invoice_invalid"
+    STORE_FULL = "store_full"
+
+
+class TransactionOutcome(Enum):
+    """How a transaction stands."""
+
+    SUCCESS = "success"
+    """Accepted by the seller; the sum is not complete."""
+    COMPLETE = "complete"
+    """Accepted, and the sum is complete: the commit exists."""
+    FAILURE = "failure"
+    """Refused or cancelled; may follow either of the others."""
+
+
+@value
+class TransactionResult:
+    """Notice to whoever created the transaction."""
+
+    payment_id: PaymentId
+    request_id: Uid
+    outcome: TransactionOutcome
+    commit: Commit | None
+
+
+@value
+class PaymentStatus:
+    """Notice and answer to `RequestClosePayment`: `stage` is None if there is no such payment."""
+
+    payment_id: PaymentId
+    stage: str | None
+    open_transactions: int
+    commit: Commit | None
+    receipt: Receipt | None
+    ack_uid: Uid | None
+
+
+@value
+class RoutesResult:
+    """Notice: what the index server answered to `RequestRoutes`; no choice = none found."""
+
+    request_id: Uid
+    choices: tuple[tuple[tuple[tuple[PublicKey, ...], int, int], ...], ...]
+    """Per choice, per part: (route, amount, fee)."""
+
+
+@value
+class PayChanged:
+    """Notice: the intent with this id moved on; look at `PayReport`."""
+
+    payment_id: PaymentId
+
+
+@value
+class InvoiceChanged:
+    """Notice: something happened to this invoice."""
+
+    invoice_id: InvoiceId
+
+
+Notice: TypeAlias = TransactionResult | PaymentStatus | RoutesResult | PayChanged | InvoiceChanged
+
+
+# --- history ------------------------------------------------------------------------------------
+
+
+@value
+class PaymentRecord:
+    """A finished payment of ours."""
+
+    payment_id: PaymentId
+    invoice: Invoice
+    fee: int
+    stage: PayStage
+    failure: PayFailure | None
+    started_ms: int
+    ended_ms: int
+    receipt: Receipt | None
+
+
+@value
+class InvoiceRecord:
+    """A finished invoice of ours; `received` includes left-over fees."""
+
+    invoice: Invoice
+    is_paid: bool
+    received: int
+    created_ms: int
+    ended_ms: int
+    commit: Commit | None
+
+
+@value
+class ForwardRecord:
+    """A transaction we forwarded and were paid for."""
+
+    currency: Currency
+    src: PublicKey
+    dest: PublicKey
+    amount: int
+    """Credits paid on towards the seller, later fees included."""
+    fee: int
+    ended_ms: int
+
+
+@value
+class LossRecord:
+    """Credits paid downstream for a request whose upstream channel is gone."""
+
+    friend: PublicKey
+    currency: Currency
+    amount: int
+    ended_ms: int
+
+
+@value
+class ResetRecord:
+    """A channel was restarted on agreed terms (balances from our view)."""
+
+    friend: PublicKey
+    balances: tuple[tuple[Currency, int], ...]
+    ended_ms: int
+
+
+Record: TypeAlias = PaymentRecord | InvoiceRecord | ForwardRecord | LossRecord | ResetRecord
+
+
+# --- report -------------------------------------------------------------------------------------
+
+
+@value
+class CurrencyReport:
+    """One currency with one friend; `balance` None = configured here, not agreed by the friend yet."""
+
+    currency: Currency
+    rate: Rate
+    max_debt: int
+    is_open: bool
+    is_removing: bool
+    balance: int | None
+    local_pending_debt: int
+    remote_pending_debt: int
+
+
+@value
+class TermsReport:
+    """Reset terms, balances from *our* view."""
+
+    terms_hash: HashResult
+    inconsistency_counter: int
+    balances: tuple[tuple[Currency, int], ...]
+    is_acceptable: bool
+
+
+@value
+class FriendReport:
+    """One friend."""
+
+    public_key: PublicKey
+    name: str
+    remote_relays: tuple[RelayAddress, ...]
+    is_enabled: bool
+    is_online: bool
+    is_consistent: bool
+    is_quarantined: bool
+    is_unreadable: bool
+    currencies: tuple[CurrencyReport, ...]
+    remote_currencies: tuple[Currency, ...]
+    """What the friend listed last."""
+    local_terms: TermsReport | None
+    remote_terms: TermsReport | None
+    last_incoming: MoveTokenHashed | None
+    token_info: TokenInfo | None
+    has_token: bool
+    pending: int
+    """Requests pending in either direction."""
+    lost: tuple[tuple[Currency, int], ...]
+
+
+@value
+class PendingReport:
+    """One transaction in flight with one friend."""
+
+    friend: PublicKey
+    currency: Currency
+    request_id: Uid
+    is_outgoing: bool
+    amount: int
+    """Credits frozen."""
+    is_answered: bool
+    since_ms: int
+
+
+@value
+class PayReport:
+    """One intent to pay."""
+
+    payment_id: PaymentId
+    invoice: Invoice
+    stage: PayStage
+    failure: PayFailure | None
+    max_fee: int
+    fee: int
+    """Credits offered as fees: planned (to confirm) or sent."""
+    parts: int
+    is_safe_to_retry: bool
+    """Failed, and no commit was ever handed out that could still be collected."""
+    commit: Commit | None
+    receipt: Receipt | None
+    created_ms: int
+    ended_ms: int | None
+
+
+@value
+class InvoiceReport:
+    """One open invoice; `sealed` = a complete group waits for its commit."""
+
+    invoice: Invoice
+    created_ms: int
+    expires_ms: int | None
+    frozen: int
+    """Credits pending for it."""
+    is_sealed: bool
+    registered: Commit | None
+
+
+@value
+class NodeReport:
+    """The whole node at one moment."""
+
+    local_public_key: PublicKey
+    relays: tuple[NamedAddress, ...]
+    index_servers: tuple[NamedAddress, ...]
+    friends: tuple[FriendReport, ...]
+    """Ascending by name, then key."""
+    open_invoices: int
+    open_payments: int

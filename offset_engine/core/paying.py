@@ -1,0 +1,511 @@
+"""Carrying out a wish to pay: search, ask about the fee, send parts, plan refused ones again, hand out the commit.
+
+Driven by events only, and by what `buying` reports in `draft.news`; see `payer` for the states.
+A direct friend is paid over the direct link first, with or without an index server.
+
+Source: design R20, R21; PROTOCOL.md, "Paying".
+"""
+
+from typing import Final
+
+from offset_engine.core import buying
+from offset_engine.core.api import (
+    CommandFault,
+    ConfirmFee,
+    CreatePayment,
+    CreateTransaction,
+    Pay,
+    PayChanged,
+    PaymentRecord,
+    TransactionOutcome,
+)
+from offset_engine.core.crypto import is_valid_identity
+from offset_engine.core.draft import Draft, PaymentNews, TransactionNews
+from offset_engine.core.events import AskRoutes
+from offset_engine.core.index_session import check_choice
+from offset_engine.core.messages import RouteChoice, RoutesRequest, RoutesResponse
+from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
+from offset_engine.core.payment import PaymentStage
+from offset_engine.core.signing import invoice_buffer
+from offset_engine.core.state import NodeState, PartStuck, QuestionUnanswered
+from offset_engine.core.values import (
+    CREDITS_MAX,
+    FINISHED_INTENTS_REMEMBERED,
+    OPEN_PAYMENTS_MAX,
+    PAYMENT_ATTEMPTS_MAX,
+    ROUTE_EXCLUDED_MAX,
+    ROUTE_PARTS_MAX,
+    ROUTE_ROUNDS_MAX,
+    Currency,
+    PaymentId,
+    PublicKey,
+    Uid,
+)
+from offset_engine.errors import invariant
+
+ROUTE_KEYS_ASKED: Final = 20
+"""Longest route asked for; longer ones pay more fees than they are worth."""
+UNREACHABLE: Final = 5
+"""Code of an index server's answer: nobody reports a usable edge into the payee."""
+_ENDED: Final = (PayStage.PAID, PayStage.FAILED)
+_OPEN: Final = (PayStage.SEARCHING, PayStage.FEE_TO_CONFIRM, PayStage.SENDING)
+_UNANSWERED: Final = Uid(bytes(16))
+"""Stands for the question that waits for a friend to come online instead of an index server."""
+_BUSY: Final = Uid(b"\x01" * 16)
+"""Stands for the question that waits until a busy index server may be asked again."""
+_SERVER_BUSY: Final = 2
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+def pay(draft: Draft, command: Pay) -> CommandFault | None:
+    """Take up a wish to pay; the same wish again changes nothing."""
+    known = draft.state.intents.get(command.payment_id)
+    if known is not None:
+        is_same = known.invoice == command.invoice
+        return None if is_same else CommandFault.PAYMENT_ALREADY_OPEN
+    invoice = command.invoice
+    is_fine = (
+        1 <= invoice.total_dest_payment <= CREDITS_MAX and 0 <= command.max_fee <= CREDITS_MAX
+    )
+    if not is_fine:
+        return CommandFault.INVALID_AMOUNT
+    seller = invoice.dest_public_key
+    if seller == draft.state.local_public_key or not is_valid_identity(seller):
+        return CommandFault.INVALID_ARGUMENT
+    if invoice.signature is not None and not draft.env.verify(
+        seller, invoice_buffer(invoice), invoice.signature
+    ):
+        return CommandFault.INVOICE_INVALID
+    _make_room(draft)
+    if len(draft.state.intents) >= OPEN_PAYMENTS_MAX:
+        return CommandFault.LIMIT_REACHED
+    draft.put_intent(
+        Intent(
+            command.payment_id,
+            invoice,
+            command.max_fee,
+            command.confirm_above,
+            draft.env.wall_ms,
+        )
+    )
+    if 0 < invoice.expires <= draft.env.wall_ms // 1000:
+        _fail(draft, command.payment_id, PayFailure.EXPIRED)
+    else:
+        _search(draft, command.payment_id)
+    return None
+
+
+def _make_room(draft: Draft) -> None:
+    """Forget the oldest finished wishes beyond the number remembered; history keeps them."""
+    excess = len(draft.state.intents) - FINISHED_INTENTS_REMEMBERED
+    if excess <= 0:
+        return
+    ended = [key for key, it in draft.state.intents.items() if it.stage in _ENDED]
+    for intent_id in ended[:excess]:
+        draft.drop_intent(intent_id)
+
+
+def confirm_fee(draft: Draft, command: ConfirmFee) -> CommandFault | None:
+    """The user agrees to the fee shown."""
+    known = draft.state.intents.get(command.payment_id)
+    if known is None:
+        return CommandFault.PAYMENT_DOES_NOT_EXIST
+    if known.stage is not PayStage.FEE_TO_CONFIRM:
+        return CommandFault.WRONG_STAGE
+    intent = draft.intent(command.payment_id)
+    # Agreed up to this much: planning again may not exceed it without asking.
+    intent.confirm_above = intent.fee + sum(part.fee for part in intent.planned)
+    _send(draft, intent)
+    return None
+
+
+def cancel_pay(draft: Draft, intent_id: PaymentId) -> CommandFault | None:
+    """Give a payment up while its commit does not exist."""
+    known = draft.state.intents.get(intent_id)
+    if known is None:
+        return CommandFault.PAYMENT_DOES_NOT_EXIST
+    if known.stage not in _OPEN:
+        return CommandFault.WRONG_STAGE
+    _fail(draft, intent_id, PayFailure.CANCELED)
+    return None
+
+
+def forget_pay(draft: Draft, intent_id: PaymentId) -> CommandFault | None:
+    """Drop a finished payment from the live state."""
+    known = draft.state.intents.get(intent_id)
+    if known is None:
+        return CommandFault.PAYMENT_DOES_NOT_EXIST
+    if known.stage not in _ENDED:
+        return CommandFault.WRONG_STAGE
+    draft.drop_intent(intent_id)
+    return None
+
+
+# --- searching ----------------------------------------------------------------------------------
+
+
+def _search(draft: Draft, intent_id: PaymentId) -> None:
+    """Find routes for what is not under way yet."""
+    intent = draft.intent(intent_id)
+    intent.stage = PayStage.SEARCHING if not intent.parts else PayStage.SENDING
+    seller, currency = intent.invoice.dest_public_key, intent.invoice.currency
+    own = draft.state.local_public_key
+    missing = _missing(intent)
+    if _is_ready(draft.state, seller, currency) and (own, seller) not in intent.excluded:
+        intent.planned = (PlannedPart((own, seller), missing, 0),)
+        _consider(draft, intent)
+    elif not ready_friends(draft.state, currency):
+        _wait(draft, intent, _UNANSWERED, draft.env.timers.friend_wait_ms)
+    elif not draft.state.index_servers:
+        reason = PayFailure.REFUSED if intent.excluded else PayFailure.NO_INDEX
+        _fail(draft, intent_id, reason)
+    elif intent.rounds >= ROUTE_ROUNDS_MAX:
+        _fail(draft, intent_id, PayFailure.REFUSED)
+    else:
+        _ask(draft, intent, missing)
+
+
+def _missing(intent: Intent) -> int:
+    under_way = sum(part.amount for part in intent.parts.values())
+    return intent.invoice.total_dest_payment - under_way
+
+
+def _is_ready(state: NodeState, key: PublicKey, currency: Currency) -> bool:
+    friend = state.friends.get(key)
+    return friend is not None and friend.is_ready(currency)
+
+
+def ready_friends(state: NodeState, currency: Currency) -> tuple[PublicKey, ...]:
+    """Friends that can take a request in this currency now, ascending by key."""
+    return tuple(
+        sorted(key for key, friend in state.friends.items() if friend.is_ready(currency))
+    )
+
+
+def _ask(draft: Draft, intent: Intent, amount: int) -> None:
+    intent.rounds += 1
+    question = Uid(draft.env.random(16))
+    _wait(draft, intent, question, draft.env.timers.route_answer_ms)
+    draft.effects.append(AskRoutes(_question(intent, question, amount)))
+
+
+def _question(intent: Intent, question: Uid, amount: int) -> RoutesRequest:
+    return RoutesRequest(
+        question,
+        0,
+        intent.invoice.currency,
+        amount,
+        intent.invoice.dest_public_key,
+        None,
+        None,
+        CREDITS_MAX,
+        ROUTE_PARTS_MAX,
+        ROUTE_KEYS_ASKED,
+        intent.excluded,
+        (),
+    )
+
+
+def _wait(draft: Draft, intent: Intent, question: Uid, wait_ms: int) -> None:
+    _stop_waiting(draft, intent)
+    intent.question = question
+    key = QuestionUnanswered(intent.intent_id, question)
+    draft.agenda.set(key, draft.env.now_ms + wait_ms)
+    if question not in (_UNANSWERED, _BUSY):
+        draft.set_question(question, intent.intent_id)
+
+
+def _stop_waiting(draft: Draft, intent: Intent) -> None:
+    if intent.question is not None:
+        draft.agenda.drop(QuestionUnanswered(intent.intent_id, intent.question))
+        draft.set_question(intent.question, None)
+        intent.question = None
+
+
+def take_routes(draft: Draft, response: RoutesResponse) -> bool:
+    """An index server answered; False if the question was not one of a wish to pay."""
+    intent_id = draft.state.questions.get(response.request_id)
+    if intent_id is None:
+        return False
+    intent = draft.intent(intent_id)
+    _stop_waiting(draft, intent)
+    if response.code == _SERVER_BUSY:
+        _wait(draft, intent, _BUSY, draft.env.timers.route_busy_ms)
+        return True
+    plan = _choose(draft, intent, response)
+    if plan is None:
+        _fail(draft, intent_id, _no_route_reason(intent, response))
+    else:
+        intent.planned = plan
+        _consider(draft, intent)
+    return True
+
+
+def _choose(
+    draft: Draft, intent: Intent, response: RoutesResponse
+) -> tuple[PlannedPart, ...] | None:
+    """The cheapest choice that is honest; a lying server's choices are passed over."""
+    if response.code != 0:
+        return None
+    state, currency = draft.state, intent.invoice.currency
+    question = _question(intent, response.request_id, _missing(intent))
+    friends = ready_friends(state, currency)
+    honest: list[tuple[int, int, RouteChoice]] = []
+    for choice in response.choices:
+        if check_choice(choice, question, state.local_public_key, friends, CREDITS_MAX) is None:
+            fee = sum(part.fee for part in choice.parts)
+            honest.append((fee, len(choice.parts), choice))
+    if not honest:
+        return None
+    best = min(honest, key=lambda entry: entry[:2])[2]
+    return tuple(PlannedPart(part.keys, part.amount, part.fee) for part in best.parts)
+
+
+def _no_route_reason(intent: Intent, response: RoutesResponse) -> PayFailure:
+    if intent.excluded:
+        return PayFailure.REFUSED
+    if response.code == UNREACHABLE:
+        return PayFailure.SELLER_UNREACHABLE
+    return PayFailure.NO_ROUTE
+
+
+def give_up_question(draft: Draft, key: QuestionUnanswered) -> None:
+    """Nobody answered in time, or no friend came online."""
+    known = draft.state.intents.get(key.intent_id)
+    if known is None or known.question != key.question:
+        return
+    intent = draft.intent(key.intent_id)
+    _stop_waiting(draft, intent)
+    if key.question == _BUSY:
+        _search(draft, key.intent_id)
+        return
+    is_alone = key.question == _UNANSWERED
+    _fail(draft, key.intent_id, PayFailure.OWN_LIMIT if is_alone else PayFailure.NO_INDEX)
+
+
+def friend_is_back(draft: Draft) -> None:
+    """A friend came online: wishes that waited for one go on."""
+    waiting = [key for key, it in draft.state.intents.items() if it.question == _UNANSWERED]
+    for intent_id in waiting:
+        intent = draft.intent(intent_id)
+        if ready_friends(draft.state, intent.invoice.currency):
+            _stop_waiting(draft, intent)
+            _search(draft, intent_id)
+
+
+# --- sending ------------------------------------------------------------------------------------
+
+
+def _consider(draft: Draft, intent: Intent) -> None:
+    """Judge the fee of a plan: too much, to be confirmed, or fine."""
+    fee = intent.fee + sum(part.fee for part in intent.planned)
+    if fee > intent.max_fee:
+        _fail(draft, intent.intent_id, PayFailure.FEE_ABOVE_LIMIT)
+    elif intent.confirm_above is not None and fee > intent.confirm_above:
+        intent.stage = PayStage.FEE_TO_CONFIRM
+        draft.notify(PayChanged(intent.intent_id))
+    else:
+        _send(draft, intent)
+
+
+def _send(draft: Draft, intent: Intent) -> None:
+    intent.stage = PayStage.SENDING
+    if intent.payment_id is None:
+        _open_payment(draft, intent)
+    planned, intent.planned = intent.planned, ()
+    failed: list[PlannedPart] = []
+    for part in planned:
+        request_id = Uid(draft.env.random(16))
+        command = CreateTransaction(
+            _payment_id(intent), request_id, part.route, part.amount, part.fee
+        )
+        if buying.create_transaction(draft, command) is None:
+            intent.parts[request_id] = part
+            stuck = PartStuck(intent.intent_id, request_id)
+            draft.agenda.set(stuck, draft.env.now_ms + draft.env.timers.part_stuck_ms)
+        else:
+            failed.append(part)
+    draft.notify(PayChanged(intent.intent_id))
+    for part in failed:
+        _exclude(intent, (part.route[0], part.route[1]))
+    if failed:
+        _search(draft, intent.intent_id)
+
+
+def _payment_id(intent: Intent) -> PaymentId:
+    payment_id = intent.payment_id
+    assert payment_id is not None  # noqa: S101 - `_open_payment` ran
+    return payment_id
+
+
+def _open_payment(draft: Draft, intent: Intent) -> None:
+    intent.attempts += 1
+    intent.payment_id = PaymentId(draft.env.random(16))
+    invoice = intent.invoice
+    command = CreatePayment(
+        intent.payment_id,
+        invoice.invoice_id,
+        invoice.currency,
+        invoice.total_dest_payment,
+        invoice.dest_public_key,
+    )
+    fault = buying.create_payment(draft, command)
+    invariant(fault is None, "a wish could not open its payment", fault)
+    draft.set_payer(intent.payment_id, intent.intent_id)
+
+
+def _exclude(intent: Intent, edge: tuple[PublicKey, PublicKey]) -> None:
+    if edge not in intent.excluded:
+        intent.excluded = (*intent.excluded, edge)[-ROUTE_EXCLUDED_MAX:]
+
+
+def _learn(intent: Intent, part: PlannedPart) -> None:
+    """A part came back and nobody says where from: avoid another of its edges each time.
+
+    The edges behind the first one are tried first: what our own friend can take we know best.
+    """
+    edges = list(zip(part.route, part.route[1:], strict=False))
+    fresh = [edge for edge in (*edges[1:], edges[0]) if edge not in intent.excluded]
+    if fresh:
+        _exclude(intent, fresh[0])
+
+
+# --- what became of the parts -------------------------------------------------------------------
+
+
+def take_news(draft: Draft) -> None:
+    """React to everything that happened to own payments; more may happen meanwhile."""
+    while draft.news:
+        news = draft.news.pop(0)
+        intent_id = draft.state.payers.get(news.payment_id)
+        if intent_id is None:
+            continue
+        if isinstance(news, TransactionNews):
+            _take_result(draft, intent_id, news)
+        else:
+            _take_end(draft, intent_id, news)
+
+
+def _take_result(draft: Draft, intent_id: PaymentId, news: TransactionNews) -> None:
+    intent = draft.intent(intent_id)
+    draft.agenda.drop(PartStuck(intent_id, news.request_id))
+    if news.outcome is TransactionOutcome.COMPLETE:
+        payment = draft.state.payments[news.payment_id]
+        intent.stage = PayStage.COMMITTED
+        intent.commit = payment.commit
+        _stop_waiting(draft, intent)
+        buying.close_payment(draft, news.payment_id)
+        draft.notify(PayChanged(intent_id))
+    elif news.outcome is TransactionOutcome.FAILURE:
+        part = intent.parts.pop(news.request_id, None)
+        if part is not None and intent.stage in _OPEN:
+            _learn(intent, part)
+            _stop_waiting(draft, intent)
+            _search(draft, intent_id)
+
+
+def _take_end(draft: Draft, intent_id: PaymentId, news: PaymentNews) -> None:
+    payment = draft.state.payments.get(news.payment_id)
+    if payment is None:
+        return
+    if payment.stage is PaymentStage.SUCCESS and payment.receipt is not None:
+        intent = draft.intent(intent_id)
+        intent.receipt = payment.receipt
+        if intent.stage is not PayStage.PAID:
+            _end(draft, intent, PayStage.PAID, None)
+        buying.forget(draft, news.payment_id)
+    elif payment.stage is PaymentStage.CANCELED:
+        draft.drop_payment(news.payment_id)
+        if draft.state.intents[intent_id].stage is PayStage.COMMITTED:
+            # The seller gave everything back although it could have collected.
+            _fail(draft, intent_id, PayFailure.REFUSED)
+
+
+def give_up_part(draft: Draft, key: PartStuck) -> None:
+    """A part has not been answered for too long: never release this payment, try with another."""
+    known = draft.state.intents.get(key.intent_id)
+    part = known.parts.get(key.request_id) if known is not None else None
+    if known is None or part is None or known.stage not in _OPEN:
+        return
+    intent = draft.intent(key.intent_id)
+    _learn(intent, part)
+    _withhold(draft, intent)
+    if intent.attempts >= PAYMENT_ATTEMPTS_MAX:
+        _fail(draft, key.intent_id, PayFailure.STUCK)
+    else:
+        intent.rounds = 0
+        _stop_waiting(draft, intent)
+        _search(draft, key.intent_id)
+
+
+def _withhold(draft: Draft, intent: Intent) -> None:
+    """Give the current payment up for good; its commit is never handed out."""
+    payment_id = intent.payment_id
+    if payment_id is None:
+        return
+    for request_id in intent.parts:
+        draft.agenda.drop(PartStuck(intent.intent_id, request_id))
+    intent.parts = {}
+    intent.payment_id = None
+    draft.set_payer(payment_id, None)
+    if payment_id in draft.state.payments:
+        buying.withhold(draft, payment_id)
+
+
+def _fail(draft: Draft, intent_id: PaymentId, reason: PayFailure) -> None:
+    intent = draft.intent(intent_id)
+    _stop_waiting(draft, intent)
+    intent.planned = ()
+    fee = intent.fee
+    _withhold(draft, intent)
+    _end(draft, intent, PayStage.FAILED, reason, fee)
+
+
+def _end(
+    draft: Draft,
+    intent: Intent,
+    stage: PayStage,
+    failure: PayFailure | None,
+    fee: int | None = None,
+) -> None:
+    intent.stage = stage
+    intent.failure = failure
+    intent.ended_ms = draft.env.wall_ms
+    draft.records.append(
+        PaymentRecord(
+            intent.intent_id,
+            intent.invoice,
+            intent.fee if fee is None else fee,
+            stage,
+            failure,
+            intent.created_ms,
+            draft.env.wall_ms,
+            intent.receipt,
+        )
+    )
+    draft.notify(PayChanged(intent.intent_id))
+
+
+# --- restart ------------------------------------------------------------------------------------
+
+
+def resume(draft: Draft) -> None:
+    """After loading: search again, and give unanswered parts their time again."""
+    for intent_id, known in tuple(draft.state.intents.items()):
+        if known.stage is PayStage.SEARCHING or (
+            known.stage is PayStage.SENDING and _missing(known) > 0
+        ):
+            _search(draft, intent_id)
+        if known.stage in _OPEN:
+            _watch_parts(draft, intent_id)
+
+
+def _watch_parts(draft: Draft, intent_id: PaymentId) -> None:
+    intent = draft.state.intents[intent_id]
+    payment = draft.state.payments.get(intent.payment_id) if intent.payment_id else None
+    for request_id in intent.parts if payment is not None else ():
+        transaction = payment.transactions.get(request_id) if payment is not None else None
+        if transaction is not None and transaction.response is None:
+            stuck = PartStuck(intent_id, request_id)
+            draft.agenda.set(stuck, draft.env.now_ms + draft.env.timers.part_stuck_ms)

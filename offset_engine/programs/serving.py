@@ -1,0 +1,61 @@
+"""Runs a server in the foreground until somebody stops it.
+
+SIGTERM and SIGINT (ctrl+c) are the ordinary end: everybody connected is told, and the program exits
+with 0. Where a system has no such signals for asyncio (Windows), ctrl+c does the same.
+"""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskStatus
+
+from offset_engine.programs.arguments import Output
+
+
+class Server(Protocol):
+    """Something that listens, reports where through `task_status`, and serves until cancelled."""
+
+    def __call__(self, *, task_status: TaskStatus[tuple[str, ...]]) -> Coroutine[None, None, None]:
+        """Start serving."""
+
+
+def serve(server: Server, on_ready: Callable[[tuple[str, ...]], None], output: Output) -> None:
+    """Run `server`; `on_ready` is told the addresses it really listens at.
+
+    Raises:
+        TransportError: it cannot listen there.
+    """
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            anyio.run(partial(_serve, server, on_ready))
+    except BaseExceptionGroup as group:
+        # One failure ends every task; what matters is that failure, not the groups around it.
+        raise _single(group) from None
+    output.detail("stopped")
+
+
+async def _serve(server: Server, on_ready: Callable[[tuple[str, ...]], None]) -> None:
+    async with anyio.create_task_group() as tasks:
+        if sys.platform != "win32":
+            await tasks.start(_stop_on_signal, tasks.cancel_scope)
+        on_ready(await tasks.start(server))
+
+
+async def _stop_on_signal(
+    scope: anyio.CancelScope, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        task_status.started()
+        async for _ in received:
+            scope.cancel()
+
+
+def _single(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

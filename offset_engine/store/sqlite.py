@@ -1,0 +1,366 @@
+"""The store on disk: one SQLite file, one connection, one process.
+
+| file | holds |
+|---|---|
+| `PATH` | the tables; mode 0600 |
+| `PATH-wal`, `PATH-shm` | SQLite's own, gone after an orderly end |
+| `PATH.lock` | nothing; locked while a process runs on the database |
+
+Write-ahead log with `synchronous=FULL`: when `save` returns, the state is on the disk. SQLite's own locks
+would let a second node wait its turn between two saves of the first, so a lock file keeps it out.
+
+Source: design R29, R50; PROTOCOL.md, "Store".
+"""
+
+import contextlib
+import os
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from offset_engine.core.api import InvoiceRecord, PaymentRecord, Record
+from offset_engine.core.events import Touched
+from offset_engine.core.state import NodeState
+from offset_engine.core.values import InvoiceId, PaymentId, PublicKey
+from offset_engine.errors import (
+    StoreCorruptError,
+    StoreError,
+    StoreFullError,
+    StoreLockedError,
+    StoreTooNewError,
+    invariant,
+)
+from offset_engine.store import schema
+from offset_engine.store.history import HISTORIES, KIND_OF, HistoryTable, page_size
+from offset_engine.store.interface import HISTORY_PAGE_MAX, HistoryEntry, HistoryKind
+from offset_engine.store.load import load_state
+from offset_engine.store.rows import Changes, changes_between
+from offset_engine.store.tables import STATE_TABLES, Row, Table
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_BUSY_WAIT_S: Final = 1.0
+"""How long to wait for a tool that looks into the file."""
+
+
+# Names of tables and columns are constants of this package, values are always bound: hence the
+# exceptions from the rule against statements put together from parts.
+
+
+def _upsert(table: Table) -> str:
+    insert = _insert(table.name, table.columns)
+    updates = ", ".join(f"{column} = excluded.{column}" for column in table.rest)
+    return f"{insert} ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {updates}"
+
+
+def _insert(name: str, columns: tuple[str, ...]) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
+
+
+def _delete(table: Table) -> str:
+    condition = " AND ".join(f"{column} = ?" for column in table.key)
+    return f"DELETE FROM {table.name} WHERE {condition}"  # noqa: S608
+
+
+def _select(table: Table) -> str:
+    order = "rowid" if table.is_ordered else ", ".join(table.key)
+    return f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {order}"  # noqa: S608
+
+
+def _newest(history: HistoryTable, condition: str, limit: str) -> str:
+    columns = ", ".join(("number", *history.columns))
+    source = f"SELECT {columns} FROM {history.name}"  # noqa: S608
+    return f"{source} WHERE {condition} ORDER BY number DESC LIMIT {limit}"
+
+
+# The texts are made once: SQLite's wrapper finds its prepared statement by the text.
+_UPSERTS: Final = tuple((table.name, _upsert(table)) for table in STATE_TABLES)
+_DELETES: Final = tuple((table.name, _delete(table)) for table in reversed(STATE_TABLES))
+_SELECTS: Final = {table.name: _select(table) for table in STATE_TABLES}
+_APPENDS: Final = {kind: _insert(one.name, one.columns) for kind, one in HISTORIES.items()}
+_PAGES: Final = {kind: _newest(one, "number < ?", "?") for kind, one in HISTORIES.items()}
+_FINDS: Final = {
+    kind: _newest(one, f"{one.columns[0]} = ?", "1") for kind, one in HISTORIES.items()
+}
+
+
+class SqliteStore:
+    """A `Store` in one file; make one with `create` or `open`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: "_FileLock") -> None:
+        self._path = path
+        self._connection = connection
+        self._lock = lock
+        # A save may run on another thread (design R29) while a page of history is asked for.
+        self._turn = threading.Lock()
+
+    @classmethod
+    def create(cls, path: Path, local_public_key: PublicKey) -> "SqliteStore":
+        """Make a database with an empty state; its directory is made, too, for the owner only.
+
+        Raises:
+            StoreError: there is a database already, or the file cannot be written.
+            StoreLockedError: another process is at it.
+        """
+        with _sentences(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls._prepare(path, local_public_key, is_new=True)
+
+    @classmethod
+    def open(cls, path: Path, local_public_key: PublicKey) -> "SqliteStore":
+        """Open an existing database and bring it to this program's version.
+
+        Args:
+            path: the file.
+            local_public_key: the identity that must own it.
+
+        Raises:
+            StoreLockedError: another process runs on it.
+            StoreTooNewError: a newer version of this program wrote it.
+            StoreCorruptError: it is damaged.
+            StoreError: it does not exist, is something else, or belongs to another identity.
+        """
+        if not path.is_file():
+            raise StoreError(f"there is no database at {path}; check the path or create one first")
+        return cls._prepare(path, local_public_key, is_new=False)
+
+    @classmethod
+    def _prepare(cls, path: Path, key: PublicKey, *, is_new: bool) -> "SqliteStore":
+        lock = _FileLock(path)
+        try:
+            with _sentences(path):
+                _make_private(path)
+                connection = sqlite3.connect(
+                    path,
+                    timeout=_BUSY_WAIT_S,
+                    isolation_level=None,
+                    check_same_thread=False,
+                    cached_statements=256,
+                )
+            try:
+                with _sentences(path):
+                    _settle(connection, path, key, is_new=is_new)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            lock.release()
+            raise
+        return cls(path, connection, lock)
+
+    def load(self) -> NodeState:
+        """See `Store.load`."""
+        with self._turn, _sentences(self._path):
+            key = PublicKey(self._connection.execute("SELECT public_key FROM node").fetchone()[0])
+            return load_state(key, lambda one: self._connection.execute(_SELECTS[one.name]))
+
+    def save(
+        self, old: NodeState, new: NodeState, touched: Touched, records: Sequence[Record]
+    ) -> None:
+        """See `Store.save`."""
+        changes = changes_between(old, new, touched)
+        if not changes.upserts and not changes.deletes and not records:
+            return
+        with self._turn, _sentences(self._path), _transaction(self._connection):
+            self._write(changes, records)
+
+    def _write(self, changes: Changes, records: Sequence[Record]) -> None:
+        connection = self._connection
+        for name, statement in _DELETES:
+            keys = changes.deletes.get(name)
+            if keys:
+                deleted = connection.executemany(statement, keys).rowcount
+                invariant(deleted == len(keys), "the database is not in the state before", name)
+        for name, statement in _UPSERTS:
+            rows = changes.upserts.get(name)
+            if rows:
+                connection.executemany(statement, rows)
+        for record in records:
+            kind = KIND_OF[type(record)]
+            connection.execute(_APPENDS[kind], HISTORIES[kind].to_row(record))
+
+    def history(
+        self, kind: HistoryKind, before: int | None = None, limit: int = HISTORY_PAGE_MAX
+    ) -> list[HistoryEntry]:
+        """See `Store.history`."""
+        newest = 2**63 - 1
+        start = newest if before is None else max(0, min(before, newest))
+        with self._turn, _sentences(self._path):
+            rows = self._connection.execute(_PAGES[kind], (start, page_size(limit)))
+            return [HISTORIES[kind].entry(row) for row in rows]
+
+    def payment_record(self, payment_id: PaymentId) -> PaymentRecord | None:
+        """See `Store.payment_record`."""
+        record = self._find(HistoryKind.PAYMENTS, payment_id)
+        return record if isinstance(record, PaymentRecord) else None
+
+    def invoice_record(self, invoice_id: InvoiceId) -> InvoiceRecord | None:
+        """See `Store.invoice_record`."""
+        record = self._find(HistoryKind.INVOICES, invoice_id)
+        return record if isinstance(record, InvoiceRecord) else None
+
+    def _find(self, kind: HistoryKind, key: PaymentId | InvoiceId) -> Record | None:
+        with self._turn, _sentences(self._path):
+            row: Row | None = self._connection.execute(_FINDS[kind], (key,)).fetchone()
+            return None if row is None else HISTORIES[kind].entry(row).record
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        with self._turn, _sentences(self._path):
+            self._connection.close()
+            self._lock.release()
+
+
+# --- opening ------------------------------------------------------------------------------------
+
+
+def _make_private(path: Path) -> None:
+    """Create the file for the owner only, before SQLite would create it for everybody."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    os.close(descriptor)
+    path.chmod(0o600)
+
+
+def _settle(connection: sqlite3.Connection, path: Path, key: PublicKey, *, is_new: bool) -> None:
+    """Check whose database this is before anything is written to it, then make it ready."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    connection.execute("PRAGMA foreign_keys = ON")
+    version = _version(connection, path, is_new=is_new)
+    connection.execute("PRAGMA synchronous = FULL")
+    if sys.platform == "darwin":
+        # An ordinary fsync there leaves the data in the drive's cache.
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA checkpoint_fullfsync = ON")
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StoreError(f"{path} is on a file system where databases cannot be kept safely")
+    if version < len(schema.MIGRATIONS):
+        _migrate(connection, version, key)
+    if is_new:
+        _sync_directory(path.parent)
+    owner = connection.execute("SELECT public_key FROM node").fetchone()
+    if owner is None or len(owner[0]) != PublicKey.SIZE:
+        raise StoreCorruptError("table node: it does not say who owns this database")
+    if owner[0] != key:
+        raise StoreError(
+            f"{path} belongs to another identity ({PublicKey(owner[0]).to_text()}); "
+            "use the identity file it was made with"
+        )
+
+
+def _version(connection: sqlite3.Connection, path: Path, *, is_new: bool) -> int:
+    """The version of the tables, 0 = none yet, after refusing what must not be touched."""
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    # A crash while creating leaves a file without tables; creating it again is fine.
+    is_empty = application == 0 and version == 0 and tables == 0
+    if is_new and not is_empty:
+        raise StoreError(f"{path} exists already; open it or choose another path")
+    if is_empty and not is_new:
+        raise StoreCorruptError("the file is empty: it was cut off, or never completed")
+    if not is_empty and application != schema.APPLICATION_ID:
+        raise StoreError(f"{path} is a database of another program; choose another path")
+    if version > len(schema.MIGRATIONS):
+        raise StoreTooNewError(
+            f"{path} was written by a newer version of this program "
+            f"(format {version}, this one knows {len(schema.MIGRATIONS)}); install that version"
+        )
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, version: int, key: PublicKey) -> None:
+    with _transaction(connection):
+        for migration in schema.MIGRATIONS[version:]:
+            migration(connection)
+        if version == 0:
+            connection.execute("INSERT INTO node (id, public_key) VALUES (1, ?)", (key,))
+            connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the new file's name itself survive a power failure, where the system lets us."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class _FileLock:
+    """Keeps other processes, and other stores of this one, away from a database."""
+
+    def __init__(self, path: Path) -> None:
+        with _sentences(path):
+            lock = path.with_name(path.name + ".lock")
+            self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if sys.platform == "win32":
+                msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.release()
+            raise StoreLockedError(
+                f"another program is running on {path}; stop it, or attach to it instead"
+            ) from error
+
+    def release(self) -> None:
+        """Let others in; doing it twice is fine."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+# --- transactions and errors --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # Some errors make SQLite roll back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def _sentences(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the system say into an error for people that names the file."""
+    try:
+        yield
+    except StoreCorruptError as error:
+        raise StoreCorruptError(_damaged(path, error)) from error
+    except sqlite3.Error as error:
+        raise _translated(path, error) from error
+    except OSError as error:
+        raise StoreError(f"cannot use {path}: {error.strerror or error}") from error
+
+
+def _damaged(path: Path, why: object) -> str:
+    return f"the database {path} is damaged ({why}); keep the file and restore a backup"
+
+
+def _translated(path: Path, error: sqlite3.Error) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreFullError(f"the disk of {path} is full: nothing was written; make room there")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreLockedError(f"another program holds {path}; close it and try again")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreCorruptError(_damaged(path, error))
+    return StoreError(f"cannot use the database {path}: {error}")

@@ -1,0 +1,1 @@
+"""Offset's terminal app."""

@@ -1,0 +1,1 @@
+"""Tests of Offset, in layers: unit, property, sim, shell, net, tui, e2e, bench."""
