@@ -1,8 +1,9 @@
 """Stand-ins for the world around the core: a hand-moved environment, and friends joined by perfect wires."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from offset_engine.core.api import (
     AddFriend,
@@ -12,13 +13,19 @@ from offset_engine.core.api import (
     Command,
     CommandFault,
     CommitInvoice,
+    CreatePayment,
+    CreateTransaction,
     EnableFriend,
     Notice,
     OpenFriendCurrency,
     Pay,
+    PaymentStatus,
     Record,
+    RequestClosePayment,
     SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
+    TransactionOutcome,
+    TransactionResult,
 )
 from offset_engine.core.codec import decode_friend_message, encode_friend_message
 from offset_engine.core.crypto import expand_seed, public_key_of, sign, verify
@@ -34,16 +41,24 @@ from offset_engine.core.events import (
     LinkAdopted,
     MessageArrived,
     Notify,
+    RoutesArrived,
     Started,
     Woken,
 )
 from offset_engine.core.friend import Friend
-from offset_engine.core.messages import FriendMessage, RoutesRequest
+from offset_engine.core.messages import (
+    FriendMessage,
+    Part,
+    RouteChoice,
+    RoutesRequest,
+    RoutesResponse,
+)
 from offset_engine.core.mutual_credit import Ledger
 from offset_engine.core.node import SentOnLink, next_deadline_ms, outgoing, step
-from offset_engine.core.payer import Intent
+from offset_engine.core.payer import Intent, PayStage
 from offset_engine.core.signing import Invoice
-from offset_engine.core.state import NodeState
+from offset_engine.core.state import NodeState, derive_outgoing_ids, derive_payers
+from offset_engine.core.token_channel import Incoming, Outgoing
 from offset_engine.core.values import (
     Currency,
     InvoiceId,
@@ -294,3 +309,181 @@ def with_index(card: Card) -> None:
     """Give a card an index server, so that it asks for routes."""
     server = NamedAddress(card.key, "127.0.0.1:1", "index")
     assert card.do(AddIndexServer(server)) is None
+
+
+# --- scenes -------------------------------------------------------------------------------------
+
+
+def chain(
+    *names: str,
+    limits: tuple[int, int] = (100, 100),
+    charges: Mapping[str, Rate] | None = None,
+    currency: Currency = FST,
+) -> tuple[Wires, list[Card]]:
+    """Cards in a row, each a friend of the next, online and quiet.
+
+    `limits` = (what each grants the next, what each grants the one before); `charges` = what a
+    mediator takes for requests that arrive from the one before it.
+    """
+    cards = [Card(name, number) for number, name in enumerate(names, 1)]
+    wires = Wires(*cards)
+    for before, after in pairwise(cards):
+        rate = (charges or {}).get(after.name, Rate())
+        befriend(before, after, limits, (currency,), (Rate(), rate))
+        wires.connect(before, after)
+    wires.run()
+    return wires, cards
+
+
+def diamond(limits: tuple[int, int] = (100, 100)) -> tuple[Wires, list[Card]]:
+    """Two ways from a to b: over m, and over n; returned as a, m, n, b."""
+    a, m, n, b = cards = [Card(name, number) for number, name in enumerate("amnb", 1)]
+    wires = Wires(*cards)
+    for one, other in ((a, m), (a, n), (m, b), (n, b)):
+        befriend(one, other, limits)
+        wires.connect(one, other)
+    wires.run()
+    return wires, cards
+
+
+def reloaded(state: NodeState) -> NodeState:
+    """The same state as after saving, a crash and loading: live parts forgotten, derived ones new."""
+    friends = {key: friend.fork() for key, friend in state.friends.items()}
+    for friend in friends.values():
+        friend.link_id, friend.is_online = None, False
+        friend.wants_token, friend.unreadable_ms = False, None
+    intents = {key: intent.fork() for key, intent in state.intents.items()}
+    for intent in intents.values():
+        intent.question = None
+    return NodeState(
+        state.local_public_key,
+        state.relays,
+        state.index_servers,
+        friends,
+        {key: payment.fork() for key, payment in state.payments.items()},
+        intents,
+        {key: invoice.fork() for key, invoice in state.invoices.items()},
+        dict(state.closed_invoices),
+        derive_outgoing_ids(friends.values()),
+        {},
+        derive_payers(intents.values()),
+    )
+
+
+def strand_token(wires: Wires, holder: Card, other: Card) -> None:
+    """Lose the connection unnoticed and leave the token with `other`: what `holder` sends now waits."""
+    wires.cut(holder, other)
+    channel = holder.friend(other).consistent
+    assert channel is not None
+    if isinstance(channel.direction, Incoming):
+        assert holder.do(SetFriendCurrencyRate(other.key, Currency("STRAND"), Rate())) is None
+    channel = holder.friend(other).consistent
+    assert channel is not None
+    assert isinstance(channel.direction, Outgoing)
+
+
+def assert_mirrored(one: Card, other: Card) -> None:
+    """Both ends of a quiet friendship hold the same numbers and the same pending requests."""
+    mine, theirs = one.friend(other).consistent, other.friend(one).consistent
+    assert mine is not None
+    assert theirs is not None
+    assert mine.ledgers.keys() == theirs.ledgers.keys()
+    for currency, ledger in mine.ledgers.items():
+        mirror = theirs.ledgers[currency]
+        assert ledger.info == mirror.info.flipped
+        for sent, received in ((ledger.local, mirror.remote), (mirror.local, ledger.remote)):
+            assert {key: (it.request, it.response) for key, it in sent.items()} == {
+                key: (it.request, it.response) for key, it in received.items()
+            }
+
+
+def assert_settled(*cards: Card) -> None:
+    """Nothing is frozen or queued anywhere, and all balances sum up to zero."""
+    total = 0
+    for card in cards:
+        assert card.frozen() == 0, card.name
+        assert not card.state.outgoing_ids
+        for friend in card.state.friends.values():
+            assert not friend.backwards.items
+            assert not friend.forwarded.items
+            assert not friend.own.items
+            channel = friend.consistent
+            assert channel is not None
+            total += sum(ledger.balance for ledger in channel.ledgers.values())
+    assert total == 0
+
+
+# --- routes -------------------------------------------------------------------------------------
+
+
+def part(*cards: Card, amount: int, fee: int = 0) -> Part:
+    """One route of an index server's answer."""
+    return Part(tuple(card.key for card in cards), amount, fee, amount + fee)
+
+
+def answer_routes(card: Card, *choices: tuple[Part, ...], code: int = 0) -> None:
+    """Answer the newest route question of a card."""
+    question = card.questions[-1]
+    offered = tuple(RouteChoice(0, parts) for parts in choices)
+    card.feed(RoutesArrived(RoutesResponse(question.request_id, code, 0, 0, offered)))
+
+
+def pay_over(
+    wires: Wires,
+    invoice: Invoice,
+    number: int,
+    *parts: Part,
+    max_fee: int = 1_000_000,
+) -> Intent:
+    """Pay an invoice over these routes, as if an index server had named them; delivers everything."""
+    buyer = wires.cards[parts[0].keys[0]]
+    if not buyer.state.index_servers:
+        with_index(buyer)
+    assert buyer.do(Pay(wish(number), invoice, max_fee)) is None
+    if buyer.intent(wish(number)).stage is PayStage.SEARCHING:
+        answer_routes(buyer, parts)
+    wires.run()
+    return buyer.intent(wish(number))
+
+
+# --- the primitives, as programs of the original's kind use them ----------------------------------
+
+
+def open_payment(buyer: Card, invoice: Invoice, number: int) -> PaymentId:
+    """CreatePayment for an invoice."""
+    fault = buyer.do(
+        CreatePayment(
+            wish(number),
+            invoice.invoice_id,
+            invoice.currency,
+            invoice.total_dest_payment,
+            invoice.dest_public_key,
+        )
+    )
+    assert fault is None
+    return wish(number)
+
+
+def send_part(
+    payment_id: PaymentId, number: int, route: tuple[Card, ...], amount: int, fees: int = 0
+) -> CommandFault | None:
+    """CreateTransaction at the first card of the route."""
+    keys = tuple(card.key for card in route)
+    return route[0].do(CreateTransaction(payment_id, uid(number), keys, amount, fees))
+
+
+def outcomes(card: Card, number: int) -> list[TransactionOutcome]:
+    """Every result the card reported for one transaction, in order."""
+    return [
+        notice.outcome
+        for notice in card.notices
+        if isinstance(notice, TransactionResult) and notice.request_id == uid(number)
+    ]
+
+
+def status(card: Card, payment_id: PaymentId) -> PaymentStatus:
+    """RequestClosePayment: take no more transactions and say how the payment stands."""
+    assert card.do(RequestClosePayment(payment_id)) is None
+    answer = card.done[-1].notices[-1]
+    assert isinstance(answer, PaymentStatus)
+    return answer

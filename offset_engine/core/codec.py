@@ -546,7 +546,7 @@ def _to_routes_response(fields: _Fields) -> RoutesResponse:
     _, request_id, code, reachable, age, choices = fields
     return RoutesResponse(
         _fixed(Uid, request_id),
-        _number(code, 4),
+        _number(code, 5),
         _credits(reachable),
         _number(age, U32_MAX),
         tuple(map(_to_choice, _list(choices, ROUTE_CHOICES_MAX))),

@@ -267,7 +267,7 @@ def remember_reset_token(friend: Friend, token: Signature) -> None:
 def has_work(friend: Friend, own_relays: tuple[RelayAddress, ...]) -> bool:
     """Whether something waits for the token."""
     channel = friend.consistent
-    if channel is None or friend.is_quarantined:
+    if channel is None:
         return False
     return bool(
         friend.backwards.items

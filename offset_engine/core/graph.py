@@ -175,6 +175,12 @@ class Graph:
         mine = graph.nodes.get(node) if graph else None
         return mine is not None and (friend in mine.into or friend in mine.waiting)
 
+    def is_reachable(self, node: PublicKey, currency: Currency) -> bool:
+        """Whether some edge into `node` is reported by both its ends."""
+        graph = self._currencies.get(currency)
+        mine = graph.nodes.get(node) if graph else None
+        return mine is not None and bool(mine.into)
+
     def replace_node(self, node: PublicKey, edges: Iterable[Edge]) -> None:
         """Make `edges` all that `node` reports."""
         wanted = {(edge.currency, edge.friend): edge for edge in edges}

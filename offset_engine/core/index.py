@@ -91,6 +91,8 @@ class RouteCode(IntEnum):
     BUSY = 2
     INVALID = 3
     PARTIAL = 4
+    UNREACHABLE = 5
+    """Nobody reports a usable edge into the payee."""
 
 
 class RouteKind(IntEnum):
@@ -364,6 +366,11 @@ class IndexServer:
         self._conn_of.clear()
         return effects
 
+    @property
+    def graph(self) -> Graph:
+        """Who can receive how much from whom; read only."""
+        return self._graph
+
     def stats(self, now_ms: int) -> IndexStats:
         """Numbers for the operator."""
         return IndexStats(
@@ -490,6 +497,9 @@ class IndexServer:
         left = self._scans.left(peer, now_ms)
         if left < limits.scanned_charge_min:
             return RouteCode.BUSY, 0, ()
+        if not self._graph.is_reachable(request.dest, request.currency):
+            self._scans.spend(peer, limits.scanned_charge_min, now_ms)
+            return RouteCode.UNREACHABLE, 0, ()
         query = _query(peer, request, min(left, limits.scanned_query_max))
         result = self._graph.route(query)
         self._scans.spend(peer, max(limits.scanned_charge_min, result.scanned), now_ms)

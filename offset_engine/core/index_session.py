@@ -65,7 +65,7 @@ from offset_engine.core.values import (
     value,
 )
 
-OPEN_QUESTIONS_MAX: Final = 8
+OPEN_QUESTIONS_MAX: Final = 64
 _MISSED_PERIODS_MAX: Final = 3
 _PERIOD_MIN_MS: Final = 100
 _PERIOD_MAX_MS: Final = 60_000

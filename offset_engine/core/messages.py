@@ -426,7 +426,7 @@ class RouteChoice:
 
 @value
 class RoutesResponse:
-    """Server type 3: code 0 ok, 1 none, 2 busy, 3 invalid, 4 only `reachable` credits."""
+    """Server type 3: code 0 ok, 1 none, 2 busy, 3 invalid, 4 only `reachable` credits, 5 nobody reaches the payee."""
 
     request_id: Uid
     code: int

@@ -84,6 +84,8 @@ class Intent:
     # What a restart forgets.
     question: Uid | None = None
     """The open route question."""
+    is_direct_tried: bool = False
+    """The direct link to the seller was tried; only an index server's plan may use it again."""
 
     def fork(self) -> "Intent":
         """A copy that may be changed."""
@@ -105,6 +107,7 @@ class Intent:
             self.receipt,
             self.ended_ms,
             self.question,
+            self.is_direct_tried,
         )
 
     @property

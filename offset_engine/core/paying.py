@@ -22,6 +22,7 @@ from offset_engine.core.api import (
 from offset_engine.core.crypto import is_valid_identity
 from offset_engine.core.draft import Draft, PaymentNews, TransactionNews
 from offset_engine.core.events import AskRoutes
+from offset_engine.core.index import RouteCode
 from offset_engine.core.index_session import check_choice
 from offset_engine.core.messages import RouteChoice, RoutesRequest, RoutesResponse
 from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
@@ -45,15 +46,12 @@ from offset_engine.errors import invariant
 
 ROUTE_KEYS_ASKED: Final = 20
 """Longest route asked for; longer ones pay more fees than they are worth."""
-UNREACHABLE: Final = 5
-"""Code of an index server's answer: nobody reports a usable edge into the payee."""
 _ENDED: Final = (PayStage.PAID, PayStage.FAILED)
 _OPEN: Final = (PayStage.SEARCHING, PayStage.FEE_TO_CONFIRM, PayStage.SENDING)
 _UNANSWERED: Final = Uid(bytes(16))
 """Stands for the question that waits for a friend to come online instead of an index server."""
 _BUSY: Final = Uid(b"\x01" * 16)
 """Stands for the question that waits until a busy index server may be asked again."""
-_SERVER_BUSY: Final = 2
 
 # --- commands -----------------------------------------------------------------------------------
 
@@ -152,13 +150,16 @@ def _search(draft: Draft, intent_id: PaymentId) -> None:
     seller, currency = intent.invoice.dest_public_key, intent.invoice.currency
     own = draft.state.local_public_key
     missing = _missing(intent)
-    if _is_ready(draft.state, seller, currency) and (own, seller) not in intent.excluded:
+    if _is_ready(draft.state, seller, currency) and not intent.is_direct_tried:
+        # What the friend grants us is its secret, so trying is the only way to know.
+        intent.is_direct_tried = True
         intent.planned = (PlannedPart((own, seller), missing, 0),)
         _consider(draft, intent)
     elif not ready_friends(draft.state, currency):
         _wait(draft, intent, _UNANSWERED, draft.env.timers.friend_wait_ms)
     elif not draft.state.index_servers:
-        reason = PayFailure.REFUSED if intent.excluded else PayFailure.NO_INDEX
+        is_refused = intent.is_direct_tried or bool(intent.excluded)
+        reason = PayFailure.REFUSED if is_refused else PayFailure.NO_INDEX
         _fail(draft, intent_id, reason)
     elif intent.rounds >= ROUTE_ROUNDS_MAX:
         _fail(draft, intent_id, PayFailure.REFUSED)
@@ -230,7 +231,7 @@ def take_routes(draft: Draft, response: RoutesResponse) -> bool:
         return False
     intent = draft.intent(intent_id)
     _stop_waiting(draft, intent)
-    if response.code == _SERVER_BUSY:
+    if response.code == RouteCode.BUSY:
         _wait(draft, intent, _BUSY, draft.env.timers.route_busy_ms)
         return True
     plan = _choose(draft, intent, response)
@@ -246,7 +247,7 @@ def _choose(
     draft: Draft, intent: Intent, response: RoutesResponse
 ) -> tuple[PlannedPart, ...] | None:
     """The cheapest choice that is honest; a lying server's choices are passed over."""
-    if response.code != 0:
+    if response.code != RouteCode.OK:
         return None
     state, currency = draft.state, intent.invoice.currency
     question = _question(intent, response.request_id, _missing(intent))
@@ -265,7 +266,7 @@ def _choose(
 def _no_route_reason(intent: Intent, response: RoutesResponse) -> PayFailure:
     if intent.excluded:
         return PayFailure.REFUSED
-    if response.code == UNREACHABLE:
+    if response.code == RouteCode.UNREACHABLE:
         return PayFailure.SELLER_UNREACHABLE
     return PayFailure.NO_ROUTE
 
@@ -400,7 +401,9 @@ def _take_result(draft: Draft, intent_id: PaymentId, news: TransactionNews) -> N
     elif news.outcome is TransactionOutcome.FAILURE:
         part = intent.parts.pop(news.request_id, None)
         if part is not None and intent.stage in _OPEN:
-            _learn(intent, part)
+            if intent.rounds > 0:
+                # Before the first question it was the direct try: the index server may know why.
+                _learn(intent, part)
             _stop_waiting(draft, intent)
             _search(draft, intent_id)
 
@@ -430,6 +433,7 @@ def give_up_part(draft: Draft, key: PartStuck) -> None:
         return
     intent = draft.intent(key.intent_id)
     _learn(intent, part)
+    intent.is_direct_tried = True
     _withhold(draft, intent)
     if intent.attempts >= PAYMENT_ATTEMPTS_MAX:
         _fail(draft, key.intent_id, PayFailure.STUCK)

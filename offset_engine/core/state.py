@@ -7,7 +7,7 @@ Source: design R20 to R32.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -185,8 +185,12 @@ def derive_outgoing_ids(friends: Iterable[Friend]) -> dict[Uid, PublicKey]:
     return ids
 
 
-def derive_payers(intents: Iterable[Intent]) -> dict[PaymentId, PaymentId]:
-    """What `NodeState.payers` must be for these wishes to pay."""
+def derive_payers(
+    intents: Iterable[Intent], payments: Mapping[PaymentId, Payment]
+) -> dict[PaymentId, PaymentId]:
+    """What `NodeState.payers` must be for these wishes to pay and open payments."""
     return {
-        intent.payment_id: intent.intent_id for intent in intents if intent.payment_id is not None
+        intent.payment_id: intent.intent_id
+        for intent in intents
+        if intent.payment_id is not None and intent.payment_id in payments
     }

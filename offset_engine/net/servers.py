@@ -32,6 +32,7 @@ from offset_engine.core.codec import (
     encode_index_server_message,
     encode_relay_message,
 )
+from offset_engine.core.graph import Graph
 from offset_engine.core.index import IndexLimits, IndexServer, IndexStats
 from offset_engine.core.link import CloseCode, LinkClosed
 from offset_engine.core.messages import TimeHash
@@ -389,6 +390,11 @@ class IndexService:
     def stats(self) -> IndexStats:
         """Numbers for the operator."""
         return self._core.stats(self._now_ms())
+
+    @property
+    def graph(self) -> Graph:
+        """Who can receive how much from whom; read only."""
+        return self._core.graph
 
     @property
     def connections(self) -> tuple[Connection, ...]:

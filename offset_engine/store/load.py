@@ -19,7 +19,7 @@ from offset_engine.core.mutual_credit import (
 )
 from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.payment import Payment, PaymentStage, Transaction
-from offset_engine.core.state import NodeState, derive_outgoing_ids
+from offset_engine.core.state import NodeState, derive_outgoing_ids, derive_payers, derive_payers
 from offset_engine.core.token_channel import (
     Channel,
     Incoming,
@@ -84,6 +84,8 @@ def load_state(local_public_key: PublicKey, read: ReadTable) -> NodeState:
     for friend_state in state.friends.values():
         _check_friend(friend_state)
     state.outgoing_ids = derive_outgoing_ids(state.friends.values())
+    state.payers = derive_payers(state.intents.values(), state.payments)
+    state.payers = derive_payers(state.intents.values(), state.payments)
     return state
 
 
@@ -383,10 +385,9 @@ def _intent(intents: dict[PaymentId, Intent], row: Row) -> None:
         planned,
         parts,
         excluded,
-        withheld,
         commit,
         receipt,
-    ) = fields.unpack(body, 12)
+    ) = fields.unpack(body, 11)
     intent_id = fields.fixed(PaymentId, key)
     edges = [fields.record(edge, 2) for edge in fields.record(excluded)]
     sent = [fields.record(entry, 2) for entry in fields.record(parts)]
@@ -404,7 +405,6 @@ def _intent(intents: dict[PaymentId, Intent], row: Row) -> None:
         tuple(_part(part) for part in fields.record(planned)),
         {fields.fixed(Uid, request_id): _part(part) for request_id, part in sent},
         tuple((fields.fixed(PublicKey, src), fields.fixed(PublicKey, dst)) for src, dst in edges),
-        tuple(fields.fixed(PaymentId, one) for one in fields.record(withheld)),
         fields.optional(fields.commit, commit),
         fields.optional(fields.receipt, receipt),
         fields.optional(fields.number, ended_ms),

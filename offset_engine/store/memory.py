@@ -16,7 +16,7 @@ from offset_engine.store.history import HISTORIES, KIND_OF, page_size
 from offset_engine.store.interface import HISTORY_PAGE_MAX, HistoryEntry, HistoryKind
 from offset_engine.store.load import load_state
 from offset_engine.store.rows import changes_between
-from offset_engine.store.tables import STATE_TABLES, Row
+from offset_engine.store.tables import STATE_TABLES, Row, Table
 
 
 class MemoryStore:
@@ -42,10 +42,12 @@ class MemoryStore:
     def load(self) -> NodeState:
         """See `Store.load`."""
         self._need_open()
-        return load_state(
-            self._local_public_key,
-            lambda table: [fields.unpack(row) for row in self._rows[table.name].values()],
-        )
+        return load_state(self._local_public_key, self._read)
+
+    def _read(self, table: Table) -> list[Row]:
+        rows = self._rows[table.name]
+        ordered = rows.values() if table.is_ordered else map(rows.__getitem__, sorted(rows))
+        return [fields.unpack(row) for row in ordered]
 
     def save(
         self, old: NodeState, new: NodeState, touched: Touched, records: Sequence[Record]
@@ -56,25 +58,25 @@ class MemoryStore:
         if self.is_full:
             raise StoreFullError("no room in memory: nothing was written")
         packed = [
-            (self._rows[table.name], len(table.key), [(row, fields.pack(row)) for row in rows])
+            (self._rows[table.name], [(row[: len(table.key)], fields.pack(row)) for row in rows])
             for table in STATE_TABLES
             if (rows := changes.upserts.get(table.name)) is not None
         ]
+        appended = [_packed(record) for record in records]
+        for name, keys in changes.deletes.items():
+            have = self._rows[name].keys()
+            invariant(all(key in have for key in keys), "the store is not in the state before", name)
         # Nothing below can fail half way.
         for name, keys in changes.deletes.items():
-            rows_of_table = self._rows[name]
             for key in keys:
-                invariant(rows_of_table.pop(key, None) is not None, "deleted row is not stored")
-        for rows_of_table, key_size, pairs in packed:
-            for row, raw in pairs:
-                rows_of_table[row[:key_size]] = raw
-        for record in records:
-            self._append(record)
+                del self._rows[name][key]
+        for rows_of_table, pairs in packed:
+            rows_of_table.update(pairs)
+        for kind, row, raw in appended:
+            self._append(kind, row, raw)
 
-    def _append(self, record: Record) -> None:
-        kind = KIND_OF[type(record)]
-        row = HISTORIES[kind].to_row(record)
-        self._history[kind].append(fields.pack(row))
+    def _append(self, kind: HistoryKind, row: Row, raw: bytes) -> None:
+        self._history[kind].append(raw)
         if kind in (HistoryKind.PAYMENTS, HistoryKind.INVOICES):
             self._newest[kind, row[0]] = len(self._history[kind])
 
@@ -114,3 +116,9 @@ class MemoryStore:
     def _need_open(self) -> None:
         if not self._is_open:
             raise StoreError("this store is closed")
+
+
+def _packed(record: Record) -> tuple[HistoryKind, Row, bytes]:
+    kind = KIND_OF[type(record)]
+    row = HISTORIES[kind].to_row(record)
+    return kind, row, fields.pack(row)

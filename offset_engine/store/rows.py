@@ -400,7 +400,6 @@ def _intent_row(intent: Intent) -> Row:
         [_part(part) for part in intent.planned],
         [(request_id, _part(part)) for request_id, part in intent.parts.items()],
         intent.excluded,
-        intent.withheld,
         fields.pack_commit(intent.commit),
         fields.pack_receipt(intent.receipt),
     )

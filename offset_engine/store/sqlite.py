@@ -4,7 +4,7 @@
 |---|---|
 | `PATH` | the tables; mode 0600 |
 | `PATH-wal`, `PATH-shm` | SQLite's own, gone after an orderly end |
-| `PATH.lock` | nothing; locked while a process runs on the database |
+| `PATH.lock` | the id of the process that runs on the database and holds this lock |
 
 Write-ahead log with `synchronous=FULL`: when `save` returns, the state is on the disk. SQLite's own locks
 would let a second node wait its turn between two saves of the first, so a lock file keeps it out.
@@ -177,7 +177,7 @@ class SqliteStore:
             keys = changes.deletes.get(name)
             if keys:
                 deleted = connection.executemany(statement, keys).rowcount
-                invariant(deleted == len(keys), "the database is not in the state before", name)
+                invariant(deleted == len(keys), "the store is not in the state before", name)
         for name, statement in _UPSERTS:
             rows = changes.upserts.get(name)
             if rows:
@@ -310,10 +310,25 @@ class _FileLock:
             else:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            holder = self._holder()
             self.release()
             raise StoreLockedError(
-                f"another program is running on {path}; stop it, or attach to it instead"
+                f"another program{holder} is running on {path}; stop it, or attach to it instead"
             ) from error
+        self._name_holder()
+
+    def _name_holder(self) -> None:
+        """Leave our process id for the message above; nothing depends on it."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.write(self._descriptor, b"%d" % os.getpid())
+
+    def _holder(self) -> str:
+        with contextlib.suppress(OSError):
+            process_id = os.read(self._descriptor, 20)
+            if process_id.isdigit():
+                return f" (process {process_id.decode()})"
+        return ""
 
     def release(self) -> None:
         """Let others in; doing it twice is fine."""

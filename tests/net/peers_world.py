@@ -48,7 +48,7 @@ async def until(what: Callable[[], object], state: Callable[[], object] = lambda
     """Wait until `what()` is true; failing that, show `state()`."""
     try:
         with anyio.fail_after(PATIENCE_S):
-            while not what():
+            while not what():  # noqa: ASYNC110 - many facts, one way to wait for them
                 await anyio.sleep(0.003)
     except TimeoutError:
         raise AssertionError(f"still not so after {PATIENCE_S} s: {state()}") from None

@@ -238,18 +238,19 @@ async def test_a_second_device_with_the_same_key_is_refused_for_a_minute() -> No
 
 @covers("NT37")
 async def test_an_attempt_at_a_removed_relay_is_dropped_and_the_new_one_dialed_at_once() -> None:
+    patient = replace(QUICK, handshake_ms=30_000)
     async with world() as w:
         old, new = await w.relay(), await w.relay()
         wire = await w.wire(old)
         wire.is_frozen = True
-        one, two = (Node(identity) for identity in pair(1))
+        one, two = (Node(identity, patient) for identity in pair(1))
         two.listen(new.address)
         two.befriend(one.key)
         one.befriend(two.key, old.behind(wire))
         w.start(one, two)
         await until(lambda: wire.accepted == 1 and two.listens(new.address))
         assert one.friend(two).is_dialing
-        with anyio.fail_after(1):
+        with anyio.fail_after(5):
             one.befriend(two.key, new.address)
             await until(lambda: share_a_link(one, two))
         wire.thaw()
@@ -407,16 +408,17 @@ def test_a_jump_of_either_clock_is_a_sleep_and_a_busy_machine_is_not() -> None:
 
 @covers("NT45")
 async def test_a_black_holed_relay_does_not_delay_a_new_friend() -> None:
+    patient = replace(QUICK, handshake_ms=30_000)
     async with world() as w:
         silent, good = await w.relay(), await w.relay()
         wire = await w.wire(silent)
         wire.is_frozen = True
-        one, two = (Node(identity) for identity in pair(1))
+        one, two = (Node(identity, patient) for identity in pair(1))
         one.listen(silent.behind(wire), good.address)
         w.start(one, two)
         await until(lambda: one.listens(good.address) and wire.accepted > 0)
         assert not one.listens(silent.behind(wire))
-        with anyio.fail_after(1):
+        with anyio.fail_after(5):
             one.peers.set_friend(two.key, (), (silent.behind(wire),))
             two.befriend(one.key, good.address)
             await until(lambda: share_a_link(one, two))
@@ -531,6 +533,19 @@ async def test_relays_a_friend_names_in_foreign_networks_are_shown_but_not_diale
         await until(lambda: share_a_link(one, two))
         assert one.friend(two).not_dialed == (relay.behind(wire),)
         assert wire.accepted == 0
+
+
+async def test_another_address_of_the_same_relay_is_taken_up_at_once() -> None:
+    async with world() as w:
+        relay = await w.relay()
+        wire = await w.wire(relay)
+        one = Node(key(1))
+        one.listen(relay.behind(wire))
+        w.start(one)
+        await until(lambda: one.listens(relay.behind(wire)))
+        one.listen(relay.address)
+        await until(lambda: one.listens(relay.address))
+        assert len(one.peers.status().relays) == 1
 
 
 async def test_shutting_down_tells_friends_and_a_later_run_links_again() -> None:

@@ -215,30 +215,39 @@ async def delay_line(
         tasks.start_soon(late)
         try:
             while True:
-                give.send_nowait((anyio.current_time(), await source.receive()))
+                data = await source.receive()
+                give.send_nowait((anyio.current_time(), data))
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             tasks.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def far_away(relay: Relayed, delay_s: float) -> AsyncIterator[None]:
+    """Move the relay, for new connections, `delay_s` away from its clients."""
+    host, _, port = relay.at.address.rpartition(":")
+
+    async def carry(client: anyio.abc.SocketStream) -> None:
+        async with (
+            client,
+            await anyio.connect_tcp(host, int(port)) as server,
+            anyio.create_task_group() as both,
+        ):
+            both.start_soon(delay_line, client, server, delay_s)
+            await delay_line(server, client, delay_s)
+            both.cancel_scope.cancel()
+
+    (proxy,) = await listen("127.0.0.1:0")
+    async with proxy, anyio.create_task_group() as carrying:
+        carrying.start_soon(proxy.serve, carry)
+        relay.at = RelayAddress(relay.at.public_key, bound_address(proxy))
+        yield
+        carrying.cancel_scope.cancel()
+
+
 @covers("NT21")
 async def test_a_large_message_over_slow_legs_does_not_hold_up_a_ping():
-    """Each leg takes 50 ms per direction: 100 ms there, 100 ms back."""
-    async with relaying(RelayLimits()) as relay, owner() as tasks:
-        host, _, port = relay.at.address.rpartition(":")
-
-        async def far_away(client: anyio.abc.SocketStream) -> None:
-            async with (
-                client,
-                await anyio.connect_tcp(host, int(port)) as server,
-                anyio.create_task_group() as both,
-            ):
-                both.start_soon(delay_line, client, server, 0.05)
-                await delay_line(server, client, 0.05)
-                both.cancel_scope.cancel()
-
-        (proxy,) = await listen("127.0.0.1:0")
-        tasks.start_soon(proxy.serve, far_away)
-        relay.at = RelayAddress(relay.at.public_key, bound_address(proxy))
+    """Each leg takes 50 ms per direction, so a round trip takes 200 ms."""
+    async with relaying(RelayLimits()) as relay, far_away(relay, 0.05):
         dialer, listener = await relay.tunnel(ALICE, BOB)
         answers: list[int] = []
         dialer.on_pong = answers.append
@@ -248,7 +257,6 @@ async def test_a_large_message_over_slow_legs_does_not_hold_up_a_ping():
         assert await listener.receive() == message
         await until(lambda: answers)
         assert 200 <= answers[0] < 1000
-        await proxy.aclose()
 
 
 # --- half tunnels -------------------------------------------------------------------------------

@@ -442,11 +442,11 @@ class Stranger(anyio.abc.ByteStream):
     def extra_attributes(self) -> dict[object, object]:
         return {anyio.abc.SocketAttribute.remote_address: lambda: (self.ip, 4000)}
 
-    async def receive(self, max_bytes: int = 65_536) -> bytes:  # noqa: ARG002
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
         await self.closed.wait()
         raise anyio.EndOfStream
 
-    async def send(self, item: bytes) -> None:  # noqa: ARG002
+    async def send(self, item: bytes) -> None:
         raise AssertionError("a silent stranger is not answered")
 
     async def send_eof(self) -> None:

@@ -5,7 +5,7 @@ other also run alone, and rare pairs meet. A plan alone decides a run; it is pri
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 
 from offset_engine.core.values import Currency, Timers
@@ -81,16 +81,9 @@ class Plan:
     @property
     def timers(self) -> Timers:
         """A node's waiting times, shortened so that they pass while faults are on."""
-        ms = self.timer_divisor
+        whole = Timers()
         return Timers(
-            part_stuck_ms=30_000 // ms,
-            route_answer_ms=8_000 // ms,
-            seller_wait_ms=10_000 // ms,
-            group_unsealed_ms=60_000 // ms,
-            group_sealed_grace_ms=900_000 // ms,
-            expiry_confirm_ms=60_000 // ms,
-            malformed_backoff_ms=60_000 // ms,
-            offline_grace_ms=10_000 // ms,
+            **{f.name: getattr(whole, f.name) // self.timer_divisor for f in fields(Timers)}
         )
 
 

@@ -29,8 +29,8 @@ from offset_engine.core.messages import (
 )
 from offset_engine.core.signing import info_hash, move_token_buffer
 from offset_engine.core.token_channel import (
-    Inconsistent,
     Incoming,
+    Inconsistent,
     Outgoing,
     TokenChannel,
     TokenParts,
@@ -201,7 +201,9 @@ class Foe:
         for currency, ledger in channel.ledgers.items():
             route = tuple(self._rng.sample(keys, self._rng.randint(0, min(4, len(keys)))))
             amount = self._rng.randint(0, 40)
-            op = self._request(self._rng.choice(used), route, (amount, amount, self._rng.randint(0, 9)))
+            op = self._request(
+                self._rng.choice(used), route, (amount, amount, self._rng.randint(0, 9))
+            )
             if ledger.can_send_request(op):
                 ledger.send_request(op, None, 0)
                 found.append((currency, op))
@@ -298,9 +300,7 @@ class Foe:
     ) -> RequestOp:
         invoices = self._machine.world.people.invoice_ids
         invoice_id = (
-            self._rng.choice(invoices)
-            if invoices and self._flag()
-            else InvoiceId(self._bytes(32))
+            self._rng.choice(invoices) if invoices and self._flag() else InvoiceId(self._bytes(32))
         )
         return request_op(request_id, HashedLock(self._bytes(32)), route, amounts, invoice_id)
 

@@ -10,11 +10,12 @@ Those that need a memory of what happened (I4, I7, I8, I10 to I12, I16 to I18, I
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 
 from offset_engine.core.codec import decode_friend_message, encode_friend_message
 from offset_engine.core.friend import Friend
 from offset_engine.core.messages import (
+    CollectOp,
     FriendMessage,
     ResponseOp,
 )
@@ -40,14 +41,14 @@ from offset_engine.core.values import (
 )
 
 
-class Violation(AssertionError):
+class ViolationError(AssertionError):
     """An invariant does not hold."""
 
 
 def insist(condition: bool, what: str, *details: object) -> None:
     """Fail with the invariant's number and what contradicts it."""
     if not condition:
-        raise Violation(" ".join([what, *map(repr, details)]))
+        raise ViolationError(" ".join([what, *map(repr, details)]))
 
 
 # --- both ends of a friendship ------------------------------------------------------------------
@@ -353,13 +354,17 @@ _NO_AGENDA = Agenda()
 def without_memory(state: NodeState) -> NodeState:
     """The same state without what a restart forgets."""
     friends = {
-        key: replace(
-            friend, link_id=None, is_online=False, wants_token=False, unreadable_ms=None
-        )
+        key: replace(friend, link_id=None, is_online=False, wants_token=False, unreadable_ms=None)
         for key, friend in state.friends.items()
     }
-    intents = {key: replace(intent, question=None) for key, intent in state.intents.items()}
-    return replace(state, friends=friends, intents=intents, agenda=_NO_AGENDA)
+    intents = {
+        key: replace(intent, question=None, is_direct_tried=False)
+        for key, intent in state.intents.items()
+    }
+    payers = {key: value for key, value in state.payers.items() if key in state.payments}
+    return replace(
+        state, friends=friends, intents=intents, questions={}, payers=payers, agenda=_NO_AGENDA
+    )
 
 
 def i27_persistence(state: NodeState, loaded: NodeState) -> None:
@@ -371,23 +376,23 @@ def i27_persistence(state: NodeState, loaded: NodeState) -> None:
             continue
         if isinstance(here, dict) and isinstance(there, dict):
             for key in {**here, **there}:
-                insist(
-                    here.get(key) == there.get(key),
-                    f"I27 {field.name}",
-                    key,
-                    here.get(key),
-                    there.get(key),
-                )
-        raise Violation(f"I27 {field.name} {here!r} {there!r}")
+                _insist_equal(f"I27 {field.name}", here.get(key), there.get(key))
+        raise ViolationError(f"I27 {field.name} {here!r} {there!r}")
 
 
-def i22_report(
-    state: NodeState, loaded: NodeState, report: Callable[[NodeState], object]
-) -> None:
+def _insist_equal(what: str, here: object, there: object) -> None:
+    if here == there:
+        return
+    if is_dataclass(here) and type(here) is type(there):
+        for field in fields(here):
+            name = f"{what}.{field.name}"
+            _insist_equal(name, getattr(here, field.name), getattr(there, field.name))
+    raise ViolationError(f"{what} {here!r} {there!r}")
+
+
+def i22_report(state: NodeState, loaded: NodeState, report: Callable[[NodeState], object]) -> None:
     """The report of the saved state is the report of the running one, but for who is online."""
-    insist(
-        report(without_memory(state)) == report(without_memory(loaded)), "I22 reports differ"
-    )
+    insist(report(without_memory(state)) == report(without_memory(loaded)), "I22 reports differ")
 
 
 def i26_codec(message: FriendMessage) -> bytes:
@@ -432,5 +437,3 @@ def entry_of(friend: Friend | None, currency: Currency, request_id: Uid) -> Sent
     channel = friend.consistent if friend is not None else None
     ledger = channel.ledgers.get(currency) if channel is not None else None
     return ledger.local.get(request_id) if ledger is not None else None
-
-

@@ -6,6 +6,7 @@ then carry out the effects. Between any two of these it may crash and come back 
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,11 @@ from offset_engine.core.events import (
     UnreadableArrived,
     Woken,
 )
-from offset_engine.core.friend import outgoing
 from offset_engine.core.messages import FriendMessage
-from offset_engine.core.node import next_deadline_ms, step
+from offset_engine.core.node import next_deadline_ms, outgoing, step
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import PrivateKey, PublicKey, Signature, Timers
-from offset_engine.store import MemoryStore
+from offset_engine.store import MemoryStore, touched_between
 from tests.sim.faults import Fault
 from tests.sim.hostile import Foe
 from tests.sim.network import End
@@ -103,6 +103,7 @@ class Machine:
         self._wake_at: int | None = None
         self._answers: dict[int, Answer] = {}
         self._is_reporting = False
+        self._backup: NodeState | None = None
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -129,10 +130,33 @@ class Machine:
         self._is_reporting = False
         self._answers.clear()
         self.boot += 1
+        self.store = self.store.crash()
         self.world.network.drop_all(self)
         pause = self.world.rng.randint(10, 4_000)
         boot = self.boot
         self.world.after(pause, lambda: self.start() if self.boot == boot else None)
+
+    def back_up(self) -> None:
+        """Keep a copy that may be restored much later."""
+        self._backup = self.state
+
+    def restore(self) -> None:
+        """Go back to the last copy: every channel is in quarantine until the friend vouches for it."""
+        backup = self._backup
+        if backup is None or not self.is_up or self.foe is not None:
+            return
+        self.crash("restored from a backup")
+        friends = {}
+        for key, friend in backup.friends.items():
+            friends[key] = replace(friend.fork(), is_quarantined=True)
+            self.world.taint(self.key, key)
+        for key in self.state.friends:
+            self.world.taint(self.key, key)
+        self.state = replace(backup, friends=friends)
+        self.store = MemoryStore(self.key)
+        nothing = NodeState(self.key)
+        self.store.save(nothing, self.state, touched_between(nothing, self.state), ())
+        self.world.history.forget_promises(self.key)
 
     def wants(self, remote: PublicKey) -> bool:
         """Whether this machine wants a connection to that node."""
@@ -286,10 +310,9 @@ class Machine:
 
     def _write(self, end: End) -> None:
         end.writer_is_busy = False
-        friend = self.state.friends.get(end.remote)
-        if self.boot != end.boot or self.links.get(end.remote) is not end or friend is None:
+        if self.boot != end.boot or self.links.get(end.remote) is not end:
             return
-        messages, end.sent = outgoing(friend, self.state.own_relays, end.sent)
+        messages, end.sent = outgoing(self.state, end.remote, end.sent)
         for message in messages:
             if self.foe is None:
                 self.world.history.i16_no_equivocation(self.key, end.remote, message)

@@ -60,7 +60,8 @@ from offset_engine.core.values import (
     Uid,
 )
 from tests.sim.faults import Fault
-from tests.sim.machine import WALL_START_MS, Machine
+from tests.sim.invariants import insist
+from tests.sim.machine import WALL_START_MS, Answer, Machine
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -120,9 +121,9 @@ class People:
         world.first_relays[machine.index] = tuple(relay.relay for relay in relays)
         commands: list[Command] = [AddRelay(relay) for relay in relays]
         commands.append(AddIndexServer(NamedAddress(machine.key, "index:1")))
-        machine.command(Batch(tuple(commands)))
+        machine.command(Batch(tuple(commands)), must_work)
 
-    def befriend(self, machine: Machine, other: Machine) -> None:
+    def befriend(self, machine: Machine, other: Machine, answer: Answer | None = None) -> None:
         """Exchange cards."""
         relays = other.state.own_relays or self._world.first_relays[other.index]
         commands: list[Command] = [
@@ -135,7 +136,7 @@ class People:
             if self._rng.random() < 0.3:
                 rate = Rate(self._rng.randint(0, 2**30), self._rng.randint(0, 3))
                 commands.append(SetFriendCurrencyRate(other.key, currency, rate))
-        machine.command(Batch(tuple(commands)))
+        machine.command(Batch(tuple(commands)), answer)
 
     # --- trouble phase --------------------------------------------------------------------------
 
@@ -171,6 +172,13 @@ class People:
                 wall_ms = WALL_START_MS + self._world.now + self._world.plan.skew_ms[seller.index]
                 expires = wall_ms + self._rng.randint(-500, 6_000)
             seller.command(AddInvoice(invoice, expires))
+        return invoice
+
+    def sell(self, seller: Machine, currency: Currency) -> Invoice:
+        """An invoice over one credit, for sure."""
+        invoice = Invoice(InvoiceId(self._rng.randbytes(32)), currency, seller.key, 1)
+        self._sellers[invoice.invoice_id] = seller
+        seller.command(AddInvoice(invoice))
         return invoice
 
     def _pay(self) -> None:
@@ -237,7 +245,7 @@ class People:
                 invoice.dest_public_key,
             )
         )
-        pause = self._rng.randint(0, 200)
+        pause = 0 if self._world.is_healing else self._rng.randint(0, 200)
         self._world.after(pause, lambda: self._create(buyer, payment_id, parts))
         return payment_id
 
@@ -361,7 +369,10 @@ class People:
             if intent.stage is PayStage.FEE_TO_CONFIRM:
                 agrees = self._world.is_healing or self._rng.random() < 0.6
                 machine.command((ConfirmFee if agrees else CancelPay)(intent_id))
-            if intent.stage in {PayStage.PAID, PayStage.FAILED} and self._rng.random() < 0.02:
+            is_over = intent.stage in {PayStage.PAID, PayStage.FAILED}
+            # Repeating a wish that was forgotten is a new wish; those who repeat do not forget.
+            is_tidy = not self._world.plan.has(Fault.DOUBLE) and self._rng.random() < 0.05
+            if is_over and is_tidy:
                 self._world.history.i24_paid_once(machine.state)
                 machine.command(ForgetPay(intent_id))
 
@@ -439,13 +450,18 @@ class People:
                 machine.command(CancelInvoice(invoice_id))
         for key, friend in machine.state.friends.items():
             other = self._world.machine_of(key)
-            if other.foe is not None or machine.key not in other.state.friends:
-                if other.is_up:
-                    self._world.taint(machine.key, key)
-                    machine.command(RemoveFriend(key, force=True))
+            is_gone = other.is_up and machine.key not in other.state.friends
+            if other.foe is not None or is_gone:
+                self._world.taint(machine.key, key)
+                machine.command(RemoveFriend(key, force=True))
             elif not friend.is_enabled:
                 machine.command(EnableFriend(key))
             elif key not in machine.links and not self._world.network.can_connect(machine, other):
                 relays: tuple[RelayAddress, ...] = other.state.own_relays
                 if friend.remote_relays != relays:
                     machine.command(SetFriendRelays(key, relays))
+
+
+def must_work(done: CommandDone) -> None:
+    """An answer that must not be a refusal."""
+    insist(done.fault is None, "setting up was refused", done)

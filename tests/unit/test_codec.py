@@ -413,7 +413,7 @@ def test_route_answers_are_limited_in_every_dimension() -> None:
     refused(decode, answer([[3, []]]))
     refused(decode, answer([[0, [part] * 33]]))
     refused(decode, answer([[0, [[[KEY] * 33, ONE, ONE, ONE]]]]))
-    refused(decode, answer([], code=5))
+    refused(decode, answer([], code=6))
     refused(decode, answer(None))
 
 

@@ -270,6 +270,62 @@ def test_an_attempt_overtaken_by_the_friends_link_does_not_dial_again_while_up()
     assert due > 80_000_000
 
 
+def test_a_friend_that_shuts_down_is_dialed_after_a_random_while() -> None:
+    for jitter, wait in ((0, 2_000), (2**32 - 1, 9_999)):
+        lost = fl.Closed(1, CloseCode.SHUTDOWN, "")
+        state, _ = fl.step(up(True, True), lost, env(70_000, jitter))
+        assert fl.deadline_ms(state) == 70_000 + wait
+
+
+def test_a_dial_ended_as_duplicate_waits_for_the_other_link_without_counting() -> None:
+    failed = fl.DialFailed(1, CloseCode.DUPLICATE, "")
+    state, _ = fl.step(preferred(), failed, env(10))
+    assert fl.deadline_ms(state) == 5_010
+    assert state.dials_failed == 0
+
+
+def test_a_removed_friend_under_dial_is_no_longer_dialed() -> None:
+    assert fl.disable(preferred()) == (fl.CancelDial(1),)
+
+
+def test_the_side_that_is_not_preferred_gives_up_its_own_dial_for_the_others_link() -> None:
+    state, _ = enable(False, RELAYS[:1], env(0))
+    state, _ = fl.step(state, fl.Retry(), env(1))
+    state, effects = fl.step(state, fl.Arrived(5, RELAYS[0]), env(2))
+    assert effects == (fl.Adopt(5), fl.CancelDial(1))
+    assert fl.deadline_ms(state) is None
+
+
+def test_the_candidate_that_leaves_or_is_overtaken_is_forgotten() -> None:
+    asked, _ = fl.step(up(True, True), fl.Arrived(2, RELAYS[0]), env(100))
+    left, effects = fl.step(asked, fl.Closed(2, None, ""), env(200))
+    assert (left.candidate, effects) == (None, ())
+    again, effects = fl.step(left, fl.Arrived(3, RELAYS[0]), env(300))
+    assert effects == ()
+    assert again.candidate is not None
+    renewing, _ = fl.step(again, fl.Tick(), env(2_999))
+    assert renewing.candidate is not None
+
+
+def test_what_changes_nothing_changes_nothing() -> None:
+    state = up(True, True)
+    for event in (fl.RelaysChanged(RELAYS[:1]), fl.Heard(), fl.Tick(), fl.Answered(1)):
+        assert fl.step(state, event, env(10)) == (state, ())
+    waiting = preferred()
+    assert fl.step(waiting, fl.Woke(), env(10))[1] == ()
+
+
+def test_relays_changed_during_the_dial_for_a_second_link_only_postpones_it() -> None:
+    state = up(True, True)
+    due = fl.deadline_ms(state)
+    assert due is not None
+    state, _ = fl.step(state, fl.Tick(), env(due))
+    state, effects = fl.step(state, fl.RelaysChanged(RELAYS[1:2]), env(due + 5))
+    assert effects == (fl.CancelDial(2),)
+    assert fl.deadline_ms(state) == due + 5 + 750
+    assert state.adopted is not None
+
+
 def test_the_default_waiting_times_are_those_of_the_default_timers() -> None:
     assert fl.LinkRules.of(Timers()) == fl.LinkRules()
 

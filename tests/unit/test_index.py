@@ -246,7 +246,7 @@ def test_a_delta_follows_by_counter_or_is_refused():
     assert bench.routes(A, C, 100).reachable == 50
     assert bench.report(C, Edge(B.key, FST, 5, FREE), counter=9) == AckCode.OK
     assert bench.report(C, EdgeRemoved(B.key, FST), full=False) == AckCode.OK
-    assert bench.routes(A, C).code == RouteCode.NONE
+    assert bench.routes(A, C).code == RouteCode.UNREACHABLE
 
 
 def test_a_session_begins_with_a_full_update_and_left_ones_never_come_back():
@@ -398,7 +398,7 @@ def test_a_silent_node_loses_its_edges_and_nobody_else_does():
     bench.keep_alive(90_000, A, B, C)
     assert bench.server.stats(bench.now).nodes == 3
     assert bench.server.stats(bench.now).expired == 1
-    assert bench.routes(A, D).code == RouteCode.NONE
+    assert bench.routes(A, D).code == RouteCode.UNREACHABLE
     assert bench.routes(A, C).choices[0].parts[0].fee == 7
 
 
@@ -435,7 +435,7 @@ def test_a_closed_connection_keeps_its_edges_until_the_timeout():
     bench.server.closed(bench.conn[C.key])
     assert bench.routes(A, C).code == RouteCode.OK
     bench.keep_alive(90_000, A, B)
-    assert bench.routes(A, C).code == RouteCode.NONE
+    assert bench.routes(A, C).code == RouteCode.UNREACHABLE
 
 
 def test_unreadable_messages_close_and_unknown_connections_are_ignored():

@@ -1,0 +1,267 @@
+"""The one door for user interfaces and programs: what they can ask of a node, wherever it runs.
+
+`LocalClient` (same process), and later one over a socket, are `Client`s and pass the same tests. A client
+holds no state of its own: payments are driven by the node, so a closed terminal changes nothing.
+
+Amounts are credits; errors a person can cause come as `CommandRefusedError` with a fault to show.
+Source: PROTOCOL.md, "Commands"; design R20, R31, R47.
+"""
+
+import os
+from abc import abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from offset_engine.core.api import (
+    AddFriend,
+    AddIndexServer,
+    AddInvoice,
+    AddRelay,
+    Batch,
+    CancelInvoice,
+    CancelPay,
+    CollectInvoice,
+    Command,
+    CommandFault,
+    CommitInvoice,
+    ConfirmFee,
+    EnableFriend,
+    ForgetPay,
+    InvoiceRecord,
+    InvoiceReport,
+    NodeReport,
+    Notice,
+    OpenFriendCurrency,
+    Pay,
+    PayChanged,
+    PaymentRecord,
+    PayReport,
+    PendingReport,
+    RegisterCommit,
+    SetFriendCurrencyMaxDebt,
+    SetFriendCurrencyRate,
+)
+from offset_engine.core.payer import PayFailure, PayStage
+from offset_engine.core.signing import Commit, Invoice, Receipt
+from offset_engine.core.values import (
+    Currency,
+    InvoiceId,
+    NamedAddress,
+    PaymentId,
+    PublicKey,
+    Rate,
+    RelayAddress,
+    value,
+)
+from offset_engine.errors import OffsetError
+from offset_engine.store import HistoryEntry, HistoryKind
+
+__all__ = [
+    "Client",
+    "CommandFault",
+    "CommandRefusedError",
+    "HistoryEntry",
+    "HistoryKind",
+    "InvoiceRecord",
+    "InvoiceReport",
+    "NodeReport",
+    "Notice",
+    "PayFailure",
+    "PayReport",
+    "PayStage",
+    "PaymentRecord",
+    "PendingReport",
+    "Receipt",
+    "Watcher",
+]
+
+
+class CommandRefusedError(OffsetError):
+    """The node refused a command; nothing changed."""
+
+    def __init__(self, fault: CommandFault, detail: str) -> None:
+        """Keep the fault for programs and put a sentence together for people."""
+        super().__init__(f"{detail}: {fault.value.replace('_', ' ')}" if detail else fault.value)
+        self.fault = fault
+
+
+class Watcher(Protocol):
+    """What happened since the last look; several changes of one thing are told once."""
+
+    @abstractmethod
+    async def next(self) -> tuple[Notice, ...]:
+        """Wait for news. An empty answer means that too much happened to tell: look at everything."""
+
+
+@value
+class InvoiceTerms:
+    """What a new invoice asks for."""
+
+    currency: Currency
+    amount: int
+    description: str = ""
+    lasts_s: int | None = 86_400
+    """Seconds until it expires; None = never."""
+
+
+class Client(Protocol):
+    """A node as its user sees it."""
+
+    # --- what each kind of client does itself ---------------------------------------------------
+
+    @abstractmethod
+    async def command(self, command: Command | Batch) -> tuple[Notice, ...]:
+        """Have the node carry out a command; returns its direct answers.
+
+        Raises:
+            CommandRefusedError: it was refused, and nothing changed.
+        """
+
+    @abstractmethod
+    async def report(self) -> NodeReport:
+        """The whole node now."""
+
+    @abstractmethod
+    async def pay_report(self, payment_id: PaymentId) -> PayReport | None:
+        """One wish to pay, also a finished one; None if the node never heard of it."""
+
+    @abstractmethod
+    async def invoice_report(self, invoice_id: InvoiceId) -> InvoiceReport | InvoiceRecord | None:
+        """One invoice: open, or its record."""
+
+    @abstractmethod
+    async def pays(self) -> tuple[PayReport, ...]:
+        """Every wish to pay the node still holds, newest first."""
+
+    @abstractmethod
+    async def invoices(self) -> tuple[InvoiceReport, ...]:
+        """Every open invoice, newest first."""
+
+    @abstractmethod
+    async def pending(self, limit: int = 1_000) -> tuple[PendingReport, ...]:
+        """Transactions in flight."""
+
+    @abstractmethod
+    async def history(
+        self, kind: HistoryKind, before: int | None = None, limit: int = 100
+    ) -> list[HistoryEntry]:
+        """A page of history, newest first."""
+
+    @abstractmethod
+    async def sign_invoice(self, terms: InvoiceTerms) -> Invoice:
+        """A fresh invoice of this node with a random id, signed; not opened yet."""
+
+    @abstractmethod
+    def watch(self) -> AbstractAsyncContextManager[Watcher]:
+        """Be told of changes from now on."""
+
+    # --- buying ---------------------------------------------------------------------------------
+
+    async def pay(
+        self, invoice: Invoice, max_fee: int, *, confirm_above: int | None = None
+    ) -> PaymentId:
+        """Start paying an invoice; follow it with `pay_states`, closing the program loses nothing."""
+        payment_id = PaymentId(os.urandom(PaymentId.SIZE))
+        await self.command(Pay(payment_id, invoice, max_fee, confirm_above))
+        return payment_id
+
+    async def pay_states(self, payment_id: PaymentId) -> AsyncIterator[PayReport]:
+        """Every state of a payment from now until it is paid or has failed."""
+        last: PayReport | None = None
+        async with self.watch() as watcher:
+            while True:
+                now = await self.pay_report(payment_id)
+                if now is None:
+                    return
+                if now != last:
+                    yield now
+                    last = now
+                if now.stage in (PayStage.PAID, PayStage.FAILED):
+                    return
+                await self._wait_for(watcher, PayChanged(payment_id))
+
+    async def wait_pay(self, payment_id: PaymentId, *stages: PayStage) -> PayReport:
+        """Wait until a payment is in one of these stages, or has ended."""
+        async for state in self.pay_states(payment_id):
+            if state.stage in stages or state.stage in (PayStage.PAID, PayStage.FAILED):
+                return state
+        raise CommandRefusedError(CommandFault.PAYMENT_DOES_NOT_EXIST, "wait")
+
+    @staticmethod
+    async def _wait_for(watcher: Watcher, wanted: Notice) -> None:
+        while True:
+            news = await watcher.next()
+            if not news or wanted in news:
+                return
+
+    async def confirm_fee(self, payment_id: PaymentId) -> None:
+        """Agree to the fee shown."""
+        await self.command(ConfirmFee(payment_id))
+
+    async def cancel(self, payment_id: PaymentId) -> None:
+        """Give up a payment whose commit does not exist yet."""
+        await self.command(CancelPay(payment_id))
+
+    async def forget(self, payment_id: PaymentId) -> None:
+        """Take a finished payment off the live list; history keeps it."""
+        await self.command(ForgetPay(payment_id))
+
+    # --- selling --------------------------------------------------------------------------------
+
+    async def create_invoice(self, terms: InvoiceTerms) -> Invoice:
+        """Open an invoice to hand out."""
+        invoice = await self.sign_invoice(terms)
+        expires_ms = invoice.expires * 1000 if invoice.expires else None
+        await self.command(AddInvoice(invoice, expires_ms))
+        return invoice
+
+    async def accept_commit(self, commit: Commit) -> None:
+        """Verify a commit and collect: once this returns, goods may be handed over."""
+        await self.command(CommitInvoice(commit))
+
+    async def hold(self, commit: Commit) -> None:
+        """Verify and keep a commit; `collect` or `refund` later."""
+        await self.command(RegisterCommit(commit))
+
+    async def collect(self, invoice_id: InvoiceId, *, force: bool = False) -> None:
+        """Collect an invoice that is on hold; `force` takes what is left of it."""
+        await self.command(CollectInvoice(invoice_id, force))
+
+    async def refund(self, invoice_id: InvoiceId) -> None:
+        """Give everything pending for an invoice back and close it."""
+        await self.command(CancelInvoice(invoice_id))
+
+    # --- settings -------------------------------------------------------------------------------
+
+    async def add_friend(
+        self, friend: PublicKey, relays: tuple[RelayAddress, ...], name: str
+    ) -> None:
+        """Add a friend and connect to it."""
+        await self.command(Batch((AddFriend(friend, relays, name), EnableFriend(friend))))
+
+    async def set_limit(
+        self, friend: PublicKey, currency: Currency, max_debt: int, rate: Rate | None = None
+    ) -> None:
+        """The most a friend may owe us; a currency used for the first time is opened as well."""
+        report = await self.report()
+        known = {
+            one.currency
+            for entry in report.friends
+            if entry.public_key == friend
+            for one in entry.currencies
+        }
+        commands: list[Command] = [SetFriendCurrencyMaxDebt(friend, currency, max_debt)]
+        if rate is not None:
+            commands.append(SetFriendCurrencyRate(friend, currency, rate))
+        if currency not in known:
+            commands.append(OpenFriendCurrency(friend, currency))
+        await self.command(Batch(tuple(commands)))
+
+    async def add_relay(self, relay: NamedAddress) -> None:
+        """Be reachable at a relay."""
+        await self.command(AddRelay(relay))
+
+    async def add_index_server(self, server: NamedAddress) -> None:
+        """Find routes through an index server."""
+        await self.command(AddIndexServer(server))

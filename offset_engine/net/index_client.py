@@ -1,0 +1,264 @@
+"""Keep one session with an index server: rotate on failure, report edges, pass questions and answers.
+
+`core.index_session` decides what to say on one connection; this keeps a connection alive, in the user's
+order starting at a random server, with back-off per round. Questions asked while no server is reachable wait
+for the next one, at most 64; the node gives each up by its own deadline.
+
+Source: PROTOCOL.md, "Index servers"; network.md §4.11.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+import anyio
+
+from offset_engine.core.codec import decode_index_server_message, encode_index_client_message
+from offset_engine.core.crypto import expand_seed, public_key_of, sign
+from offset_engine.core.index_session import (
+    Fail,
+    IndexSession,
+    Output,
+    RoutesAnswered,
+    RoutesUnanswered,
+    SendMessage,
+    SessionUp,
+)
+from offset_engine.core.link import CloseCode
+from offset_engine.core.messages import Edge, RoutesRequest, RoutesResponse
+from offset_engine.core.noise import Purpose
+from offset_engine.core.values import (
+    NamedAddress,
+    PublicKey,
+    RandValue,
+    Signature,
+    Timers,
+    Uid,
+    value,
+)
+from offset_engine.errors import DecodeError, TransportError
+from offset_engine.net.connection import Connection
+from offset_engine.net.transport import Endpoint, dial
+
+_log: Final = logging.getLogger(__name__)
+
+QUESTIONS_WAITING_MAX: Final = 64
+
+
+class IndexState(StrEnum):
+    """Where the session is."""
+
+    NO_SERVER = "no_server"
+    CONNECTING = "connecting"
+    REPORTING = "reporting"
+    UP = "up"
+    WAITING = "waiting"
+
+
+@value
+class IndexStatus:
+    """For reports: which server, since when, and what went wrong last."""
+
+    state: IndexState
+    server: PublicKey | None
+    since_ms: int
+    """Monotonic."""
+    last_error: str
+
+
+class IndexClient:
+    """See the module. Configure at any time; a session exists while `run` runs."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        timers: Timers,
+        edges: Callable[[], tuple[Edge, ...]],
+        on_routes: Callable[[RoutesResponse], None],
+    ) -> None:
+        """Know no server yet.
+
+        Args:
+            endpoint: who dials.
+            timers: all waiting times.
+            edges: what the node would report now (exact).
+            on_routes: called with every answer to a question of this node.
+        """
+        self._endpoint = endpoint
+        self._timers = timers
+        self._edges = edges
+        self._on_routes = on_routes
+        self._expanded = expand_seed(endpoint.identity)
+        self._node = public_key_of(endpoint.identity)
+        self._servers: tuple[NamedAddress, ...] = ()
+        self._changed = anyio.Event()
+        self._waiting: deque[RoutesRequest] = deque()
+        self._session: IndexSession | None = None
+        self._connection: Connection | None = None
+        self._retime = anyio.Event()
+        self._edges_changed = anyio.Event()
+        self.on_change: Callable[[], None] = lambda: None
+        self.status = IndexStatus(IndexState.NO_SERVER, None, 0, "")
+
+    def set_servers(self, servers: tuple[NamedAddress, ...]) -> None:
+        """Use these servers, in this order of preference."""
+        if servers != self._servers:
+            self._servers = servers
+            self._changed.set()
+            self._changed = anyio.Event()
+            keys = {server.public_key for server in servers}
+            if self._connection is not None and self._connection.peer not in keys:
+                self._connection.close(CloseCode.NORMAL)
+
+    def edges_changed(self) -> None:
+        """What the node would report may be different now; cheap."""
+        self._edges_changed.set()
+
+    def ask(self, request: RoutesRequest) -> None:
+        """Put a question, now or as soon as a server answers; too old ones give way."""
+        if self._session is not None and self._connection is not None:
+            self._do(self._session.ask(request, self._now()))
+            return
+        self._waiting.append(request)
+        while len(self._waiting) > QUESTIONS_WAITING_MAX:
+            self._waiting.popleft()
+
+    async def run(self) -> None:
+        """Keep a session until cancelled."""
+        turn = self._endpoint.random_bytes(1)[0]
+        failures = 0
+        while True:
+            changed = self._changed
+            if not self._servers:
+                self._enter(IndexState.NO_SERVER, None)
+                await changed.wait()
+                turn = 0
+                continue
+            server = self._servers[turn % len(self._servers)]
+            started_ms = self._now()
+            await self._serve(server)
+            turn += 1
+            lived = self._now() - started_ms >= self._timers.link_lived_ms
+            failures = 0 if lived else failures + 1
+            self._enter(IndexState.WAITING, server.public_key, self.status.last_error)
+            with anyio.move_on_after(self._pause_ms(failures) / 1000):
+                await changed.wait()
+
+    def _pause_ms(self, failures: int) -> int:
+        rounds = failures // max(1, len(self._servers))
+        base = self._timers.dial_backoff_min_ms << min(rounds, 16)
+        ceiling = min(self._timers.dial_backoff_max_ms, base)
+        return ceiling // 2 + ceiling * self._endpoint.random_bytes(1)[0] // 512
+
+    # --- one session ----------------------------------------------------------------------------
+
+    async def _serve(self, server: NamedAddress) -> None:
+        self._enter(IndexState.CONNECTING, server.public_key, self.status.last_error)
+        try:
+            async with anyio.create_task_group() as tasks:
+                connection = await dial(
+                    self._endpoint,
+                    tasks,
+                    server.address,
+                    server.public_key,
+                    Purpose.INDEX_CLIENT,
+                )
+                self._open(connection, server)
+                tasks.start_soon(self._watch_deadlines)
+                tasks.start_soon(self._watch_edges)
+                ended = await connection.wait_closed()
+                if not self.status.last_error:
+                    self._enter(self.status.state, server.public_key, ended.reason or "closed")
+                tasks.cancel_scope.cancel()
+        except* TransportError as group:
+            error = str(group.exceptions[0])
+            self._enter(IndexState.WAITING, server.public_key, error)
+        finally:
+            self._close()
+
+    def _open(self, connection: Connection, server: NamedAddress) -> None:
+        session = IndexSession(
+            self._node,
+            Uid(self._endpoint.random_bytes(16)),
+            self._sign,
+            self._edges(),
+            self._timers,
+        )
+        self._session, self._connection = session, connection
+        self._enter(IndexState.REPORTING, server.public_key)
+        connection.deliver_to(self._receive)
+        self._do(session.start(self._now()))
+        waiting, self._waiting = self._waiting, deque()
+        for request in waiting:
+            self._do(session.ask(request, self._now()))
+
+    def _close(self) -> None:
+        session, self._session, self._connection = self._session, None, None
+        if session is not None:
+            self._do(session.close())
+
+    def _sign(self, message: bytes) -> Signature:
+        return sign(self._expanded, message)
+
+    def _rand(self) -> RandValue:
+        return RandValue(self._endpoint.random_bytes(16))
+
+    def _now(self) -> int:
+        return self._endpoint.now_ms()
+
+    def _receive(self, payload: bytes) -> None:
+        if self._session is None or self._connection is None:
+            return
+        try:
+            message = decode_index_server_message(payload)
+        except DecodeError as error:
+            _log.warning("index server sent something unreadable: %s", error)
+            self._connection.close(CloseCode.PROTOCOL)
+            return
+        if message is not None:
+            self._do(self._session.received(message, self._now(), self._rand()))
+
+    def _do(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            match output:
+                case SendMessage(message):
+                    if self._connection is not None:
+                        self._connection.send_nowait(encode_index_client_message(message))
+                case SessionUp():
+                    self._enter(IndexState.UP, self.status.server)
+                case RoutesAnswered(_, response):
+                    self._on_routes(response)
+                case RoutesUnanswered(request_id):
+                    _log.info("no answer to route question %s", request_id)
+                case Fail(fault):
+                    self._enter(self.status.state, self.status.server, fault.value)
+                    if self._connection is not None:
+                        self._connection.close(CloseCode.NORMAL)
+        self._retime.set()
+
+    async def _watch_deadlines(self) -> None:
+        while self._session is not None:
+            self._retime = anyio.Event()
+            at_ms = self._session.deadline_ms()
+            if at_ms is None:
+                await self._retime.wait()
+                continue
+            with anyio.move_on_after(max(0, at_ms - self._now()) / 1000):
+                await self._retime.wait()
+            if at_ms <= self._now():
+                self._do(self._session.on_deadline(self._now(), self._rand()))
+
+    async def _watch_edges(self) -> None:
+        """Look at the node's edges again after changes, at most some times per update interval."""
+        while True:
+            await self._edges_changed.wait()
+            self._edges_changed = anyio.Event()
+            if self._session is not None:
+                self._do(self._session.update_edges(self._edges(), self._now(), self._rand()))
+            await anyio.sleep(self._timers.index_delta_ms / 8_000)
+
+    def _enter(self, state: IndexState, server: PublicKey | None, error: str = "") -> None:
+        self.status = IndexStatus(state, server, self._now(), error)
+        self.on_change()
