@@ -103,7 +103,7 @@ CAST: Final = (
     Friendship("Charli", "Eve", HOURS, 12_00, 18_00, FREE, HALF_PERCENT),
     Friendship("Eve", "Farid", HOURS, 10_00, 10_00, CENT, FREE),
 )
-"""Seven people, connected in either currency."""
+"""Six people, connected in either currency."""
 
 
 class VillageError(OffsetError):

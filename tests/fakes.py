@@ -56,7 +56,7 @@ from offset_engine.core.messages import (
 from offset_engine.core.mutual_credit import Ledger
 from offset_engine.core.node import SentOnLink, next_deadline_ms, outgoing, step
 from offset_engine.core.payer import Intent, PayStage
-from offset_engine.core.signing import Invoice
+from offset_engine.core.signing import Commit, Invoice
 from offset_engine.core.state import NodeState, derive_outgoing_ids, derive_payers
 from offset_engine.core.token_channel import Incoming, Outgoing
 from offset_engine.core.values import (
@@ -354,7 +354,7 @@ def reloaded(state: NodeState) -> NodeState:
         friend.wants_token, friend.unreadable_ms = False, None
     intents = {key: intent.fork() for key, intent in state.intents.items()}
     for intent in intents.values():
-        intent.question = None
+        intent.question, intent.is_direct_tried = None, False
     return NodeState(
         state.local_public_key,
         state.relays,
@@ -366,7 +366,7 @@ def reloaded(state: NodeState) -> NodeState:
         dict(state.closed_invoices),
         derive_outgoing_ids(friends.values()),
         {},
-        derive_payers(intents.values()),
+        derive_payers(intents.values(), state.payments),
     )
 
 
@@ -464,7 +464,7 @@ def open_payment(buyer: Card, invoice: Invoice, number: int) -> PaymentId:
     return wish(number)
 
 
-def send_part(
+def send_over(
     payment_id: PaymentId, number: int, route: tuple[Card, ...], amount: int, fees: int = 0
 ) -> CommandFault | None:
     """CreateTransaction at the first card of the route."""
@@ -487,3 +487,53 @@ def status(card: Card, payment_id: PaymentId) -> PaymentStatus:
     answer = card.done[-1].notices[-1]
     assert isinstance(answer, PaymentStatus)
     return answer
+
+
+# --- payments by hand ---------------------------------------------------------------------------
+
+
+def start_payment(
+    buyer: Card, invoice: Invoice, route: tuple[Card, ...], number: int, fees: int = 0
+) -> CommandFault | None:
+    """Open payment `number` for an invoice and send all of it over one route (buyer and seller included)."""
+    amount = invoice.total_dest_payment
+    opened = buyer.do(
+        CreatePayment(
+            wish(number), invoice.invoice_id, invoice.currency, amount, invoice.dest_public_key
+        )
+    )
+    assert opened is None
+    return send_part(buyer, route, number, amount, fees)
+
+
+def send_part(
+    buyer: Card, route: tuple[Card, ...], number: int, amount: int, fees: int = 0, part: int = 0
+) -> CommandFault | None:
+    """Send one part of payment `number`; its request id is `uid(number + part)`."""
+    keys = tuple(card.key for card in route)
+    return buyer.do(CreateTransaction(wish(number), uid(number + part), keys, amount, fees))
+
+
+def commit_of(buyer: Card, number: int) -> Commit | None:
+    """The commit of payment `number`, as its buyer's program would fetch it."""
+    assert buyer.do(RequestClosePayment(wish(number))) is None
+    status = buyer.done[-1].notices[-1]
+    assert isinstance(status, PaymentStatus)
+    return status.commit
+
+
+def transfer(
+    wires: Wires, route: tuple[Card, ...], amount: int, number: int, fees: int = 0
+) -> bool:
+    """A whole payment over one route, committed and collected; False if it was refused."""
+    buyer, seller = route[0], route[-1]
+    invoice = new_invoice(seller, amount, number)
+    if start_payment(buyer, invoice, route, number, fees) is not None:
+        return False
+    wires.run()
+    commit = commit_of(buyer, number)
+    if commit is None:
+        return False
+    fault = seller.do(CommitInvoice(commit))
+    wires.run()
+    return fault is None

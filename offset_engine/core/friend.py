@@ -307,7 +307,7 @@ def outgoing(
             return (), sent
         return (InconsistencyMessage(channel.local_terms),), SentOnLink(None, None, token)
     if isinstance(channel.direction, Incoming):
-        return (), sent
+        return _probe(friend, channel.direction, sent)
     last = channel.direction
     wanted = last.token_wanted or has_work(friend, own_relays)
     new_token = last.move_token.new_token
@@ -317,6 +317,16 @@ def outgoing(
     if wanted and sent.asked != new_token:
         return (TokenWantedMessage(new_token),), SentOnLink(new_token, new_token, None)
     return (), sent
+
+
+def _probe(
+    friend: Friend, direction: Incoming, sent: SentOnLink
+) -> tuple[tuple[FriendMessage, ...], SentOnLink]:
+    """A restored card that owns the token names it: a friend that is further on will object (R25)."""
+    token = direction.last.new_token
+    if not friend.is_quarantined or sent.asked == token:
+        return (), sent
+    return (TokenWantedMessage(token),), SentOnLink(None, token, None)
 
 
 # --- the next move token ------------------------------------------------------------------------

@@ -50,6 +50,7 @@ from offset_engine.core.signing import (
 )
 from offset_engine.core.values import (
     RESET_COUNTER_MAX,
+    RESET_COUNTER_STEP_MAX,
     U128_MAX,
     Currency,
     HashResult,
@@ -436,8 +437,15 @@ def seal(
 
 
 def are_terms_acceptable(terms: ResetTerms, consistent_counter: int) -> bool:
-    """Whether a friend's terms may be accepted at all (shape and ranges are the codec's business)."""
-    return consistent_counter < terms.inconsistency_counter <= RESET_COUNTER_MAX
+    """Whether a friend's terms may be accepted at all (shape and ranges are the codec's business).
+
+    A counter far ahead is refused: it would leave no room for later resets.
+    """
+    ahead = terms.inconsistency_counter - consistent_counter
+    return (
+        0 < ahead <= RESET_COUNTER_STEP_MAX
+        and terms.inconsistency_counter <= RESET_COUNTER_MAX
+    )
 
 
 def next_counter(counter: int) -> int:

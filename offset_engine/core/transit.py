@@ -61,13 +61,13 @@ from offset_engine.core.token_channel import (
     Retransmit,
     TokenChannel,
     accept_terms,
+    are_terms_acceptable,
     next_counter,
     receive_move_token,
     receive_reset,
 )
 from offset_engine.core.values import (
     CREDITS_MAX,
-    RESET_COUNTER_MAX,
     Currency,
     InvoiceId,
     PaymentId,
@@ -135,6 +135,10 @@ def _receive_wish(draft: Draft, known: Friend, new_token: Signature) -> None:
         friend = draft.friend(known.public_key)
         friend.wants_token = True
         friend.is_quarantined = False
+    elif not known.is_quarantined:
+        # A friend asks only for what it sent before on the same connection; one that names anything
+        # else while we own the token does not hold what we hold: it was restored from a backup.
+        break_channel(draft, known.public_key)
 
 
 # --- move tokens --------------------------------------------------------------------------------
@@ -369,7 +373,8 @@ def _receive_terms(draft: Draft, known: Friend, terms: ResetTerms) -> None:
     remember_reset_token(friend, terms.reset_token)
     friend.channel.remote_terms = terms
     ours = friend.channel.local_terms
-    if ours.inconsistency_counter < terms.inconsistency_counter <= RESET_COUNTER_MAX:
+    is_ahead = terms.inconsistency_counter > ours.inconsistency_counter
+    if is_ahead and are_terms_acceptable(terms, friend.channel.consistent_counter):
         # Otherwise ours could never be accepted by a friend whose count is ahead.
         friend.channel.local_terms = _new_terms(
             draft, friend, terms.inconsistency_counter, ours.balances
@@ -413,7 +418,7 @@ def break_channel(
     counter = next_counter(channel.inconsistency_counter)
     if remote_terms is not None:
         remember_reset_token(friend, remote_terms.reset_token)
-        if remote_terms.inconsistency_counter <= RESET_COUNTER_MAX:
+        if are_terms_acceptable(remote_terms, channel.inconsistency_counter):
             counter = max(counter, remote_terms.inconsistency_counter)
     terms = _new_terms(draft, friend, counter, balances)
     friend.channel = Inconsistent(

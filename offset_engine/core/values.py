@@ -279,6 +279,8 @@ PENDING_PER_DIRECTION_MAX: Final = 512
 PENDING_STORED_MAX: Final = PENDING_PER_DIRECTION_MAX + OPERATIONS_PER_TOKEN_MAX
 """What a stored ledger may hold per direction, over-limit requests awaiting their cancel included."""
 RESET_COUNTER_MAX: Final = 2**63 - 1
+RESET_COUNTER_STEP_MAX: Final = 2**32
+"""How far the counter of terms may be ahead of the last consistent one."""
 
 # Local: choices of this node, nobody else can tell.
 

@@ -19,7 +19,7 @@ from offset_engine.core.mutual_credit import (
 )
 from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.payment import Payment, PaymentStage, Transaction
-from offset_engine.core.state import NodeState, derive_outgoing_ids, derive_payers, derive_payers
+from offset_engine.core.state import NodeState, derive_outgoing_ids, derive_payers
 from offset_engine.core.token_channel import (
     Channel,
     Incoming,
@@ -84,7 +84,6 @@ def load_state(local_public_key: PublicKey, read: ReadTable) -> NodeState:
     for friend_state in state.friends.values():
         _check_friend(friend_state)
     state.outgoing_ids = derive_outgoing_ids(state.friends.values())
-    state.payers = derive_payers(state.intents.values(), state.payments)
     state.payers = derive_payers(state.intents.values(), state.payments)
     return state
 

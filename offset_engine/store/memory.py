@@ -65,7 +65,9 @@ class MemoryStore:
         appended = [_packed(record) for record in records]
         for name, keys in changes.deletes.items():
             have = self._rows[name].keys()
-            invariant(all(key in have for key in keys), "the store is not in the state before", name)
+            invariant(
+                all(key in have for key in keys), "the store is not in the state before", name
+            )
         # Nothing below can fail half way.
         for name, keys in changes.deletes.items():
             for key in keys:

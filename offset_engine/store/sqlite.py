@@ -362,6 +362,9 @@ def _sentences(path: Path) -> Iterator[None]:
         raise StoreCorruptError(_damaged(path, error)) from error
     except sqlite3.Error as error:
         raise _translated(path, error) from error
+    except UnicodeDecodeError as error:
+        # SQLite quotes damaged names of tables as they are; its wrapper cannot read them.
+        raise StoreCorruptError(_damaged(path, "a text in it cannot be read")) from error
     except OSError as error:
         raise StoreError(f"cannot use {path}: {error.strerror or error}") from error
 

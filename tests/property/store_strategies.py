@@ -33,8 +33,8 @@ from offset_engine.core.payment import Payment, PaymentStage, Transaction
 from offset_engine.core.signing import BalanceInfo, Commit, Invoice, Receipt, TokenInfo
 from offset_engine.core.state import NodeState, derive_outgoing_ids
 from offset_engine.core.token_channel import (
-    Inconsistent,
     Incoming,
+    Inconsistent,
     MoveTokenHashed,
     Outgoing,
     TokenChannel,
@@ -141,7 +141,12 @@ EVIDENCE = st.builds(
     MoveTokenHashed,
     of(HashResult),
     st.builds(
-        TokenInfo, KEYS, KEYS, ascending(st.builds(BalanceInfo, SIGNED, CREDITS, CREDITS)), COUNTERS, MOVES
+        TokenInfo,
+        KEYS,
+        KEYS,
+        ascending(st.builds(BalanceInfo, SIGNED, CREDITS, CREDITS)),
+        COUNTERS,
+        MOVES,
     ),
     of(RandValue),
     of(Signature),

@@ -172,7 +172,4 @@ def _applied(state: NodeState, changes):
 
 def _sorted_rows(state: NodeState):
     rows = rows_of(state)
-    return {
-        table.name: sorted(map(repr, rows.get(table.name, ()))) for table in STATE_TABLES
-    }
-
+    return {table.name: sorted(map(repr, rows.get(table.name, ()))) for table in STATE_TABLES}

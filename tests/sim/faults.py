@@ -91,8 +91,9 @@ def draw(seed: int) -> Plan:
     """The plan of a seed."""
     rng = random.Random(f"plan {seed}")
     node_count = rng.randint(3, 8)
-    faults = tuple(fault for fault in Fault if rng.random() < 0.4)
-    if Fault.RESTORE in faults and rng.random() < 0.6:
+    share = rng.choice((0.1, 0.2, 0.3, 0.5))
+    faults = tuple(fault for fault in Fault if rng.random() < share)
+    if Fault.RESTORE in faults and rng.random() < 0.4:
         faults = tuple(fault for fault in faults if fault is not Fault.RESTORE)
     low = rng.choice((1, 5, 20))
     skewed = Fault.CLOCK_SKEW in faults
@@ -102,9 +103,9 @@ def draw(seed: int) -> Plan:
         friendships=_friendships(rng, node_count),
         currencies=tuple(Currency(name) for name in ("FST", "USD", "hours")[: rng.randint(1, 3)]),
         latency_ms=(low, low * rng.choice((2, 5, 30))),
-        action_count=rng.randint(30, 50),
+        action_count=rng.randint(40, 100),
         action_pause_ms=rng.choice((30, 150, 500)),
-        timer_divisor=rng.choice((5, 10, 20)),
+        timer_divisor=rng.choice((2, 5, 10)),
         skew_ms=tuple(
             rng.randint(-5_000_000, 5_000_000) if skewed else 0 for _ in range(node_count)
         ),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.sim.machine import Machine
     from tests.sim.world import World
 
-REDIAL_MS = 700
+REDIAL_MS = 300
 """Mean pause between two attempts to connect a pair."""
 
 

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 
 EXTRA = Currency("beans")
 """A currency only some pairs come to use."""
-LIMIT = 100
+LIMIT = 400
 """Credit limit everybody starts with."""
 MERCY_MS = 8_000
 """After healing began, how long sellers wait before they cancel what nobody settled."""
@@ -134,7 +134,7 @@ class People:
             commands.append(SetFriendCurrencyMaxDebt(other.key, currency, LIMIT))
             commands.append(OpenFriendCurrency(other.key, currency))
             if self._rng.random() < 0.3:
-                rate = Rate(self._rng.randint(0, 2**30), self._rng.randint(0, 3))
+                rate = Rate(self._rng.randint(0, 2**27), self._rng.randint(0, 3))
                 commands.append(SetFriendCurrencyRate(other.key, currency, rate))
         machine.command(Batch(tuple(commands)), answer)
 
@@ -160,16 +160,20 @@ class People:
         return self._rng.choice(self._world.plan.currencies)
 
     def _amount(self) -> int:
-        return self._rng.choice((1, 2, self._rng.randint(1, 30), self._rng.randint(20, 160)))
+        small, large = self._rng.randint(1, 60), self._rng.randint(50, 2 * LIMIT)
+        return self._rng.choice((1, 2, small, small, small, large))
 
     def _new_invoice(self, seller: Machine, currency: Currency, amount: int) -> Invoice:
-        invoice = Invoice(InvoiceId(self._rng.randbytes(32)), currency, seller.key, amount)
+        wall_ms = WALL_START_MS + self._world.now + self._world.plan.skew_ms[seller.index]
+        expires_s = 0 if self._rng.random() < 0.9 else wall_ms // 1000 + self._rng.randint(0, 20)
+        invoice = Invoice(
+            InvoiceId(self._rng.randbytes(32)), currency, seller.key, amount, expires=expires_s
+        )
         self.invoice_ids.append(invoice.invoice_id)
         self._sellers[invoice.invoice_id] = seller
         if self._rng.random() < 0.95:
             expires = None
             if self._rng.random() < 0.2:
-                wall_ms = WALL_START_MS + self._world.now + self._world.plan.skew_ms[seller.index]
                 expires = wall_ms + self._rng.randint(-500, 6_000)
             seller.command(AddInvoice(invoice, expires))
         return invoice
@@ -184,7 +188,7 @@ class People:
     def _pay(self) -> None:
         buyer, seller = self._rng.sample(self._world.machines, 2)
         invoice = self._new_invoice(seller, self._currency(), self._amount())
-        max_fee = self._rng.choice((0, 5, 50, 10**6))
+        max_fee = self._rng.choice((0, 5, 50, 10**6, 10**6))
         confirm_above = self._rng.choice((None, None, 0, 3))
         if self._rng.random() < 0.03:
             invoice = Invoice(
@@ -206,7 +210,8 @@ class People:
             friends = list(machine.state.friends)
             if not friends or (len(keys) > 3 and keys[-1] == start.key):
                 break
-            keys.append(self._rng.choice(friends))
+            fresh = [key for key in friends if key not in keys]
+            keys.append(self._rng.choice(fresh if fresh and self._rng.random() < 0.8 else friends))
         return tuple(keys)
 
     def _pay_by_hand(self) -> None:
@@ -269,7 +274,7 @@ class People:
         found = self._friendship()
         if found is not None:
             machine, friend = found
-            limit = self._rng.choice((0, 20, LIMIT, 3 * LIMIT))
+            limit = self._rng.choice((0, 30, LIMIT, LIMIT, 3 * LIMIT))
             key, currency = friend.public_key, self._currency()
             machine.command(SetFriendCurrencyMaxDebt(key, currency, limit))
 
@@ -277,7 +282,7 @@ class People:
         found = self._friendship()
         if found is not None:
             machine, friend = found
-            rate = Rate(self._rng.choice((0, 2**29, 2**32 - 1)), self._rng.choice((0, 1, 9)))
+            rate = Rate(self._rng.choice((0, 2**24, 2**28, 2**32 - 1)), self._rng.choice((0, 1, 9)))
             machine.command(SetFriendCurrencyRate(friend.public_key, self._currency(), rate))
 
     def _open_or_close(self) -> None:
@@ -438,12 +443,15 @@ class People:
 
     def _after_commit(self, machine: Machine, handover: Handover, done: CommandDone) -> None:
         if done.fault is CommandFault.COMMIT_INCOMPLETE:
-            machine.command(CommitInvoice(handover.commit, force=True))
+            commit = handover.commit
+            machine.command(CommitInvoice(commit, force=True))
+            machine.command(CancelInvoice(commit.invoice_id))
 
     # --- the end --------------------------------------------------------------------------------
 
     def _mend(self, machine: Machine) -> None:
-        if self._world.now - self._world.healed_ms > MERCY_MS:
+        is_patience_over = self._world.now - self._world.healed_ms > MERCY_MS
+        if is_patience_over:
             for invoice_id, invoice in machine.state.invoices.items():
                 if invoice.registered is not None:
                     machine.command(CollectInvoice(invoice_id, force=True))
@@ -454,6 +462,9 @@ class People:
             if other.foe is not None or is_gone:
                 self._world.taint(machine.key, key)
                 machine.command(RemoveFriend(key, force=True))
+            elif friend.is_quarantined and is_patience_over and friend.consistent is not None:
+                # Restored, and the friend has not said a word that could vouch for us.
+                machine.command(DisputeFriend(key))
             elif not friend.is_enabled:
                 machine.command(EnableFriend(key))
             elif key not in machine.links and not self._world.network.can_connect(machine, other):

@@ -18,6 +18,7 @@ from offset_engine.core.api import OpenFriendCurrency, SetFriendCurrencyMaxDebt
 from offset_engine.core.crypto import public_key_of
 from offset_engine.core.events import Event, MessageArrived, RoutesArrived, Step
 from offset_engine.core.graph import Graph, RouteQuery
+from offset_engine.core.index import RouteCode
 from offset_engine.core.messages import (
     InconsistencyMessage,
     MoveTokenMessage,
@@ -108,7 +109,10 @@ class Index:
                 request.exclude_nodes,
             )
         )
-        code = 0 if found.reachable >= request.amount else 4 if found.reachable else 1
+        code = RouteCode.NONE
+        if found.reachable:
+            is_enough = found.reachable >= request.amount
+            code = RouteCode.OK if is_enough else RouteCode.PARTIAL
         choices = (RouteChoice(0, found.parts),) if found.parts else ()
         response = RoutesResponse(request.request_id, code, found.reachable, 0, choices)
         machine.routes(RoutesArrived(response), boot)

@@ -33,8 +33,8 @@ from offset_engine.core.payment import Payment, PaymentStage, Transaction
 from offset_engine.core.signing import BalanceInfo, Commit, Invoice, Receipt, TokenInfo
 from offset_engine.core.state import NodeState, derive_outgoing_ids, derive_payers
 from offset_engine.core.token_channel import (
-    Inconsistent,
     Incoming,
+    Inconsistent,
     MoveTokenHashed,
     Outgoing,
     TokenChannel,
@@ -195,9 +195,7 @@ def ben():
 
 def cat():
     """The channel is inconsistent."""
-    channel = Inconsistent(
-        terms("ours", (USD, -(2**126))), terms("theirs"), evidence("cat"), 11
-    )
+    channel = Inconsistent(terms("ours", (USD, -(2**126))), terms("theirs"), evidence("cat"), 11)
     return Friend(CAT, "cat", (), channel, relays_sent=RelaysSent(()))
 
 
@@ -327,7 +325,7 @@ def rich_state():
         ClosedInvoice(some(InvoiceId, "c2"), is_paid=True, commit=commit("c2")),
         ClosedInvoice(some(InvoiceId, "c1"), is_paid=False, commit=None),
     )
-    wishes = intents()
+    wishes, opened = intents(), payments()
     return NodeState(
         LOCAL,
         (NamedAddress(some(PublicKey, "r"), "[::1]:4000", "kitchen"),),
@@ -336,12 +334,12 @@ def rich_state():
             NamedAddress(some(PublicKey, "j"), "index.example:65535"),
         ),
         friends,
-        payments(),
+        opened,
         wishes,
         invoices(),
         {one.invoice_id: one for one in closed},
         derive_outgoing_ids(friends.values()),
-        payers=derive_payers(wishes.values()),
+        payers=derive_payers(wishes.values(), opened),
     )
 
 

@@ -1,0 +1,29 @@
+"""`offset`: the program people type; its subcommands live in `offset_engine.programs`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from offset_engine.programs import demo
+from offset_engine.programs.arguments import Output, Parser, run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    return run(_parser(), _act, argv)
+
+
+def _parser() -> Parser:
+    parser = Parser("offset", "A credit card powered by trust between people.")
+    commands = parser.commands()
+    village = commands.add("demo", "payments in a practice village on this machine")
+    demo.add_flags(village)
+    return parser
+
+
+def _act(args: argparse.Namespace, output: Output) -> None:
+    demo.demo(args, output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
