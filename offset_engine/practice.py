@@ -136,7 +136,7 @@ def plan(payments: int, seed: int) -> list[Kind]:
     draw = random.Random(f"plan {seed}")  # noqa: S311 - a workload, not a secret
     special = [kind for kind in Kind if kind is not Kind.NORMAL]
     count = min(payments, max(len(special), payments // _SPECIAL_SHARE)) if payments >= 5 else 0
-    kinds = [special[number % len(special)] for number in range(count)]
+    kinds: list[Kind] = [special[number % len(special)] for number in range(count)]
     kinds += [Kind.NORMAL] * (payments - count)
     draw.shuffle(kinds)
     return kinds

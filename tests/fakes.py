@@ -493,33 +493,11 @@ def status(card: Card, payment_id: PaymentId) -> PaymentStatus:
 
 
 def start_payment(
-    buyer: Card, invoice: Invoice, route: tuple[Card, ...], number: int, fees: int = 0
+    invoice: Invoice, route: tuple[Card, ...], number: int, fees: int = 0
 ) -> CommandFault | None:
-    """Open payment `number` for an invoice and send all of it over one route (buyer and seller included)."""
-    amount = invoice.total_dest_payment
-    opened = buyer.do(
-        CreatePayment(
-            wish(number), invoice.invoice_id, invoice.currency, amount, invoice.dest_public_key
-        )
-    )
-    assert opened is None
-    return send_part(buyer, route, number, amount, fees)
-
-
-def send_part(
-    buyer: Card, route: tuple[Card, ...], number: int, amount: int, fees: int = 0, part: int = 0
-) -> CommandFault | None:
-    """Send one part of payment `number`; its request id is `uid(number + part)`."""
-    keys = tuple(card.key for card in route)
-    return buyer.do(CreateTransaction(wish(number), uid(number + part), keys, amount, fees))
-
-
-def commit_of(buyer: Card, number: int) -> Commit | None:
-    """The commit of payment `number`, as its buyer's program would fetch it."""
-    assert buyer.do(RequestClosePayment(wish(number))) is None
-    status = buyer.done[-1].notices[-1]
-    assert isinstance(status, PaymentStatus)
-    return status.commit
+    """Open payment `number` and send all of the invoice over one route, buyer and seller included."""
+    payment_id = open_payment(route[0], invoice, number)
+    return send_over(payment_id, number, route, invoice.total_dest_payment, fees)
 
 
 def transfer(
@@ -528,10 +506,10 @@ def transfer(
     """A whole payment over one route, committed and collected; False if it was refused."""
     buyer, seller = route[0], route[-1]
     invoice = new_invoice(seller, amount, number)
-    if start_payment(buyer, invoice, route, number, fees) is not None:
+    if start_payment(invoice, route, number, fees) is not None:
         return False
     wires.run()
-    commit = commit_of(buyer, number)
+    commit = status(buyer, wish(number)).commit
     if commit is None:
         return False
     fault = seller.do(CommitInvoice(commit))

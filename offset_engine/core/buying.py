@@ -201,8 +201,23 @@ def withhold(draft: Draft, payment_id: PaymentId) -> None:
     payment = draft.payment(payment_id)
     payment.is_withheld = True
     payment.commit = None
+    for request_id, transaction in tuple(payment.transactions.items()):
+        if _take_back(draft, transaction):
+            drop_transaction(payment, request_id, Uid(draft.env.random(16)))
     close(payment, Uid(draft.env.random(16)))
     _announce_end(draft, payment_id)
+
+
+def _take_back(draft: Draft, transaction: Transaction) -> bool:
+    """Take a request that has not left yet out of its friend's queue; False if it has left."""
+    request_id = transaction.request.request_id
+    known = draft.state.friends.get(transaction.first_hop)
+    if known is None or not any(e.request.request_id == request_id for e in known.own.items):
+        return False
+    queue = draft.friend(transaction.first_hop).own
+    queue.replace([e for e in queue.items if e.request.request_id != request_id])
+    draft.set_outgoing_id(request_id, None)
+    return True
 
 
 # --- answers ------------------------------------------------------------------------------------
@@ -221,8 +236,10 @@ def receive_response(draft: Draft, payment_id: PaymentId, response: ResponseOp) 
         draft.news.append(TransactionNews(payment_id, response.request_id, result.outcome))
 
 
-def receive_cancel(draft: Draft, payment_id: PaymentId, request_id: Uid) -> None:
-    """One of our transactions was cancelled, or could not be sent."""
+def receive_cancel(
+    draft: Draft, payment_id: PaymentId, request_id: Uid, *, has_come_back: bool
+) -> None:
+    """One of our transactions was cancelled; `has_come_back` = by others, after it had left."""
     if payment_id not in draft.state.payments:
         return
     payment = draft.payment(payment_id)
@@ -230,7 +247,7 @@ def receive_cancel(draft: Draft, payment_id: PaymentId, request_id: Uid) -> None
         return
     failure = TransactionOutcome.FAILURE
     draft.notify(TransactionResult(payment_id, request_id, failure, None))
-    draft.news.append(TransactionNews(payment_id, request_id, failure))
+    draft.news.append(TransactionNews(payment_id, request_id, failure, has_come_back))
     _announce_end(draft, payment_id)
 
 

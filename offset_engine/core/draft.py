@@ -42,6 +42,8 @@ class TransactionNews:
     payment_id: PaymentId
     request_id: Uid
     outcome: TransactionOutcome
+    has_come_back: bool = False
+    """It failed on its way, or was refused; False for one that never got anywhere."""
 
 
 @value
@@ -81,6 +83,8 @@ class Draft:
         self.effects: list[Effect] = []
         self.records: list[Record] = []
         self.news: list[TransactionNews | PaymentNews] = []
+        self.has_new_ways = False
+        """Some friend can take requests it could not take before."""
 
     # --- friends --------------------------------------------------------------------------------
 
@@ -233,8 +237,11 @@ class Draft:
 
     def drop_intent(self, intent_id: PaymentId) -> None:
         """Forget an intent."""
-        self.put_intent(self.state.intents[intent_id])
+        intent = self.state.intents[intent_id]
+        self.put_intent(intent)
         del self.state.intents[intent_id]
+        if intent.payment_id in self.state.payers:
+            self.set_payer(intent.payment_id, None)
 
     def invoice(self, invoice_id: InvoiceId) -> OpenInvoice:
         """The open invoice, to be changed in this step."""
@@ -295,6 +302,7 @@ class Draft:
         self.effects += inner.effects
         self.records += inner.records
         self.news += inner.news
+        self.has_new_ways |= inner.has_new_ways
 
     def finish(self) -> Step:
         """The step's result."""

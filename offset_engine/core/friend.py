@@ -43,6 +43,7 @@ from offset_engine.core.values import (
     CREDITS_MAX,
     OPERATIONS_PER_TOKEN_MAX,
     PENDING_PER_DIRECTION_MAX,
+    RELAYS_MAX,
     RESET_TOKENS_REMEMBERED,
     Currency,
     PublicKey,
@@ -207,7 +208,7 @@ class Friend:
             return False
         ledger = channel.ledgers[currency]
         waiting = len(self.forwarded) + len(self.own)
-        owed = ledger.local_pending_debt - ledger.balance
+        owed = ledger.local_pending_debt + max(0, -ledger.balance)
         return (
             len(ledger.local) + waiting < PENDING_PER_DIRECTION_MAX
             and owed + request.freeze <= CREDITS_MAX
@@ -248,14 +249,14 @@ def listen_relays(
 
 
 def known_relays(friend: Friend) -> tuple[RelayAddress, ...] | None:
-    """Every relay of ours the friend may look at; None if it was never told any."""
+    """Relays of ours the friend may look at, at most 16, newest first kept; None = never told any."""
     told = friend.relays_sent
     if told is None:
         return None
     by_key: dict[PublicKey, RelayAddress] = {}
     for relay in (*told.now, *(told.before or ())):
         by_key.setdefault(relay.public_key, relay)
-    return tuple(by_key[key] for key in sorted(by_key))
+    return tuple(by_key[key] for key in sorted(list(by_key)[:RELAYS_MAX]))
 
 
 def remember_reset_token(friend: Friend, token: Signature) -> None:

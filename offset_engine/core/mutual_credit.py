@@ -159,7 +159,8 @@ class Ledger:
             return OperationFault.DEST_PAYMENT_EXCEEDS_TOTAL
         if op.request_id in self.remote:
             return OperationFault.REQUEST_ALREADY_EXISTS
-        if self.balance + self.remote_pending_debt + op.freeze > CREDITS_MAX:
+        owed = max(0, self.balance) + self.remote_pending_debt
+        if owed + op.freeze > CREDITS_MAX:
             return OperationFault.CREDITS_CALC_OVERFLOW
         if len(self.remote) >= PENDING_STORED_MAX:
             return OperationFault.TOO_MANY_PENDING
@@ -215,7 +216,7 @@ class Ledger:
             and op.dest_payment <= op.total_dest_payment <= CREDITS_MAX
             and op.request_id not in self.local
             and len(self.local) < PENDING_PER_DIRECTION_MAX
-            and self.local_pending_debt - self.balance + op.freeze <= CREDITS_MAX
+            and self.local_pending_debt + max(0, -self.balance) + op.freeze <= CREDITS_MAX
         )
 
     def send_request(self, op: RequestOp, origin: Origin, wall_ms: int) -> None:

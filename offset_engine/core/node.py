@@ -127,13 +127,21 @@ def step(state: NodeState, events: tuple[Event, ...], env: Env) -> Step:
     draft = Draft(state, env)
     for event in events:
         _handle(draft, event)
-        paying.take_news(draft)
+        _follow(draft)
     transit.flush(draft)
-    # Requests refused while tokens were built may end or re-plan own payments.
-    while draft.news:
-        paying.take_news(draft)
+    # While tokens are built, requests may turn out impossible and currencies open.
+    while draft.news or draft.has_new_ways:
+        _follow(draft)
         transit.flush(draft)
     return draft.finish()
+
+
+def _follow(draft: Draft) -> None:
+    """Let wishes to pay react to what an event did."""
+    paying.take_news(draft)
+    if draft.has_new_ways:
+        draft.has_new_ways = False
+        paying.friend_is_back(draft)
 
 
 def next_deadline_ms(state: NodeState) -> int | None:
@@ -162,7 +170,6 @@ def _handle(draft: Draft, event: Event) -> None:
             _command(draft, event)
         case LinkAdopted():
             transit.adopt_link(draft, event.friend, event.link_id)
-            paying.friend_is_back(draft)
         case FriendOffline():
             transit.go_offline(draft, event.friend)
         case UnreadableArrived():
@@ -218,12 +225,15 @@ def _command(draft: Draft, event: CommandGiven) -> None:
     commands = command.commands if isinstance(command, Batch) else (command,)
     notices: list[Notice] = []
     for one in commands:
-        fault = _carry_out(inner, one, notices)
+        mine: list[Notice] = []
+        fault = _carry_out(inner, one, mine)
         paying.take_news(inner)
         if fault is not None:
+            # What the commands before it said was undone with them.
             detail = type(one).__name__
-            draft.effects.append(CommandDone(event.number, fault, detail, tuple(notices)))
+            draft.effects.append(CommandDone(event.number, fault, detail, tuple(mine)))
             return
+        notices += mine
     draft.absorb(inner)
     draft.effects.append(CommandDone(event.number, None, "", tuple(notices)))
 

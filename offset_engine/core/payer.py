@@ -84,6 +84,8 @@ class Intent:
     # What a restart forgets.
     question: Uid | None = None
     """The open route question."""
+    setback: PayFailure | None = None
+    """What went wrong last; the reason if nothing else can be tried."""
     is_direct_tried: bool = False
     """The direct link to the seller was tried; only an index server's plan may use it again."""
 
@@ -107,6 +109,7 @@ class Intent:
             self.receipt,
             self.ended_ms,
             self.question,
+            self.setback,
             self.is_direct_tried,
         )
 

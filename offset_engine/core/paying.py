@@ -27,7 +27,7 @@ from offset_engine.core.index_session import check_choice
 from offset_engine.core.messages import RouteChoice, RoutesRequest, RoutesResponse
 from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.payment import PaymentStage
-from offset_engine.core.signing import invoice_buffer
+from offset_engine.core.signing import invoice_buffer, is_sound_invoice
 from offset_engine.core.state import NodeState, PartStuck, QuestionUnanswered
 from offset_engine.core.values import (
     CREDITS_MAX,
@@ -42,7 +42,6 @@ from offset_engine.core.values import (
     PublicKey,
     Uid,
 )
-from offset_engine.errors import invariant
 
 ROUTE_KEYS_ASKED: Final = 20
 """Longest route asked for; longer ones pay more fees than they are worth."""
@@ -63,11 +62,12 @@ def pay(draft: Draft, command: Pay) -> CommandFault | None:
         is_same = known.invoice == command.invoice
         return None if is_same else CommandFault.PAYMENT_ALREADY_OPEN
     invoice = command.invoice
-    is_fine = (
-        1 <= invoice.total_dest_payment <= CREDITS_MAX and 0 <= command.max_fee <= CREDITS_MAX
-    )
-    if not is_fine:
+    is_total_fine = 1 <= invoice.total_dest_payment <= CREDITS_MAX
+    is_ask_fine = command.confirm_above is None or 0 <= command.confirm_above <= CREDITS_MAX
+    if not is_total_fine or not is_ask_fine or not 0 <= command.max_fee <= CREDITS_MAX:
         return CommandFault.INVALID_AMOUNT
+    if not is_sound_invoice(invoice):
+        return CommandFault.INVOICE_INVALID
     seller = invoice.dest_public_key
     if seller == draft.state.local_public_key or not is_valid_identity(seller):
         return CommandFault.INVALID_ARGUMENT
@@ -87,10 +87,7 @@ def pay(draft: Draft, command: Pay) -> CommandFault | None:
             draft.env.wall_ms,
         )
     )
-    if 0 < invoice.expires <= draft.env.wall_ms // 1000:
-        _fail(draft, command.payment_id, PayFailure.EXPIRED)
-    else:
-        _search(draft, command.payment_id)
+    _search(draft, command.payment_id)
     return None
 
 
@@ -112,6 +109,9 @@ def confirm_fee(draft: Draft, command: ConfirmFee) -> CommandFault | None:
     if known.stage is not PayStage.FEE_TO_CONFIRM:
         return CommandFault.WRONG_STAGE
     intent = draft.intent(command.payment_id)
+    if _is_expired(draft, intent):
+        _fail(draft, command.payment_id, PayFailure.EXPIRED)
+        return None
     # Agreed up to this much: planning again may not exceed it without asking.
     intent.confirm_above = intent.fee + sum(part.fee for part in intent.planned)
     _send(draft, intent)
@@ -147,6 +147,9 @@ def _search(draft: Draft, intent_id: PaymentId) -> None:
     """Find routes for what is not under way yet."""
     intent = draft.intent(intent_id)
     intent.stage = PayStage.SEARCHING if not intent.parts else PayStage.SENDING
+    if _is_expired(draft, intent):
+        _fail(draft, intent_id, PayFailure.EXPIRED)
+        return
     seller, currency = intent.invoice.dest_public_key, intent.invoice.currency
     own = draft.state.local_public_key
     missing = _missing(intent)
@@ -158,13 +161,15 @@ def _search(draft: Draft, intent_id: PaymentId) -> None:
     elif not ready_friends(draft.state, currency):
         _wait(draft, intent, _UNANSWERED, draft.env.timers.friend_wait_ms)
     elif not draft.state.index_servers:
-        is_refused = intent.is_direct_tried or bool(intent.excluded)
-        reason = PayFailure.REFUSED if is_refused else PayFailure.NO_INDEX
-        _fail(draft, intent_id, reason)
+        _fail(draft, intent_id, intent.setback or PayFailure.NO_INDEX)
     elif intent.rounds >= ROUTE_ROUNDS_MAX:
-        _fail(draft, intent_id, PayFailure.REFUSED)
+        _fail(draft, intent_id, intent.setback or PayFailure.NO_ROUTE)
     else:
         _ask(draft, intent, missing)
+
+
+def _is_expired(draft: Draft, intent: Intent) -> bool:
+    return 0 < intent.invoice.expires <= draft.env.wall_ms // 1000
 
 
 def _missing(intent: Intent) -> int:
@@ -232,6 +237,7 @@ def take_routes(draft: Draft, response: RoutesResponse) -> bool:
     intent = draft.intent(intent_id)
     _stop_waiting(draft, intent)
     if response.code == RouteCode.BUSY:
+        intent.setback = intent.setback or PayFailure.NO_INDEX
         _wait(draft, intent, _BUSY, draft.env.timers.route_busy_ms)
         return True
     plan = _choose(draft, intent, response)
@@ -264,8 +270,8 @@ def _choose(
 
 
 def _no_route_reason(intent: Intent, response: RoutesResponse) -> PayFailure:
-    if intent.excluded:
-        return PayFailure.REFUSED
+    if intent.excluded and intent.setback is not None:
+        return intent.setback
     if response.code == RouteCode.UNREACHABLE:
         return PayFailure.SELLER_UNREACHABLE
     return PayFailure.NO_ROUTE
@@ -278,10 +284,10 @@ def give_up_question(draft: Draft, key: QuestionUnanswered) -> None:
         return
     intent = draft.intent(key.intent_id)
     _stop_waiting(draft, intent)
-    if key.question == _BUSY:
+    is_alone = key.question == _UNANSWERED
+    if key.question == _BUSY or (is_alone and ready_friends(draft.state, intent.invoice.currency)):
         _search(draft, key.intent_id)
         return
-    is_alone = key.question == _UNANSWERED
     _fail(draft, key.intent_id, PayFailure.OWN_LIMIT if is_alone else PayFailure.NO_INDEX)
 
 
@@ -312,8 +318,9 @@ def _consider(draft: Draft, intent: Intent) -> None:
 
 def _send(draft: Draft, intent: Intent) -> None:
     intent.stage = PayStage.SENDING
-    if intent.payment_id is None:
-        _open_payment(draft, intent)
+    if intent.payment_id is None and not _open_payment(draft, intent):
+        _fail(draft, intent.intent_id, PayFailure.OWN_LIMIT)
+        return
     planned, intent.planned = intent.planned, ()
     failed: list[PlannedPart] = []
     for part in planned:
@@ -340,20 +347,23 @@ def _payment_id(intent: Intent) -> PaymentId:
     return payment_id
 
 
-def _open_payment(draft: Draft, intent: Intent) -> None:
-    intent.attempts += 1
-    intent.payment_id = PaymentId(draft.env.random(16))
+def _open_payment(draft: Draft, intent: Intent) -> bool:
+    """False if too many payments are open."""
+    payment_id = PaymentId(draft.env.random(16))
     invoice = intent.invoice
     command = CreatePayment(
-        intent.payment_id,
+        payment_id,
         invoice.invoice_id,
         invoice.currency,
         invoice.total_dest_payment,
         invoice.dest_public_key,
     )
-    fault = buying.create_payment(draft, command)
-    invariant(fault is None, "a wish could not open its payment", fault)
-    draft.set_payer(intent.payment_id, intent.intent_id)
+    if buying.create_payment(draft, command) is not None:
+        return False
+    intent.attempts += 1
+    intent.payment_id = payment_id
+    draft.set_payer(payment_id, intent.intent_id)
+    return True
 
 
 def _exclude(intent: Intent, edge: tuple[PublicKey, PublicKey]) -> None:
@@ -401,11 +411,22 @@ def _take_result(draft: Draft, intent_id: PaymentId, news: TransactionNews) -> N
     elif news.outcome is TransactionOutcome.FAILURE:
         part = intent.parts.pop(news.request_id, None)
         if part is not None and intent.stage in _OPEN:
-            if intent.rounds > 0:
-                # Before the first question it was the direct try: the index server may know why.
-                _learn(intent, part)
+            _take_setback(intent, part, has_come_back=news.has_come_back)
             _stop_waiting(draft, intent)
             _search(draft, intent_id)
+
+
+def _take_setback(intent: Intent, part: PlannedPart, *, has_come_back: bool) -> None:
+    if has_come_back:
+        intent.setback = PayFailure.REFUSED
+        if intent.rounds > 0:
+            # Before the first question it was the direct try: the index server may know why.
+            _learn(intent, part)
+    elif intent.rounds > 0:
+        # It never got anywhere, so nothing was learnt and the question does not count.
+        intent.rounds -= 1
+    else:
+        intent.is_direct_tried = False
 
 
 def _take_end(draft: Draft, intent_id: PaymentId, news: PaymentNews) -> None:
@@ -413,6 +434,9 @@ def _take_end(draft: Draft, intent_id: PaymentId, news: PaymentNews) -> None:
     if payment is None:
         return
     if payment.stage is PaymentStage.SUCCESS and payment.receipt is not None:
+        if not payment.receipt.is_complete and payment.transactions:
+            # A seller may answer parts under several locks; the whole receipt may still come.
+            return
         intent = draft.intent(intent_id)
         intent.receipt = payment.receipt
         if intent.stage is not PayStage.PAID:
@@ -433,6 +457,7 @@ def give_up_part(draft: Draft, key: PartStuck) -> None:
         return
     intent = draft.intent(key.intent_id)
     _learn(intent, part)
+    intent.setback = PayFailure.STUCK
     intent.is_direct_tried = True
     _withhold(draft, intent)
     if intent.attempts >= PAYMENT_ATTEMPTS_MAX:

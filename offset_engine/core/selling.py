@@ -14,21 +14,22 @@ from offset_engine.core.crypto import hash_lock
 from offset_engine.core.draft import Draft
 from offset_engine.core.invoice import ClosedInvoice, Group, Member, OpenInvoice
 from offset_engine.core.messages import RequestOp, collect_op, response_op
-from offset_engine.core.mutual_credit import response_terms
 from offset_engine.core.signing import (
     Commit,
     ResponseTerms,
     commit_terms,
+    is_sound_commit,
+    is_sound_invoice,
     response_buffer,
     response_hash,
 )
 from offset_engine.core.state import GroupUnsealed, InvoiceExpiry
 from offset_engine.core.values import (
     CREDITS_MAX,
-    DESCRIPTION_BYTES_MAX,
     GROUP_REQUESTS_MAX,
     INVOICE_GROUPS_MAX,
     OPEN_INVOICES_MAX,
+    WALL_MS_MAX,
     Currency,
     HashedLock,
     InvoiceId,
@@ -155,7 +156,9 @@ def add_invoice(draft: Draft, command: AddInvoice) -> CommandFault | None:
     if not 1 <= invoice.total_dest_payment <= CREDITS_MAX:
         return CommandFault.INVALID_AMOUNT
     is_ours = invoice.dest_public_key == draft.state.local_public_key
-    if not is_ours or len(invoice.description.encode()) > DESCRIPTION_BYTES_MAX:
+    if not is_ours or not is_sound_invoice(invoice):
+        return CommandFault.INVALID_ARGUMENT
+    if command.expires_ms is not None and not 0 <= command.expires_ms <= WALL_MS_MAX:
         return CommandFault.INVALID_ARGUMENT
     if len(draft.state.invoices) >= OPEN_INVOICES_MAX:
         return CommandFault.LIMIT_REACHED
@@ -221,7 +224,8 @@ def _commit_fault(draft: Draft, known: OpenInvoice, commit: Commit) -> CommandFa
     invoice = known.invoice
     group = known.groups.get(hash_lock(commit.src_plain_lock))
     is_ours = (
-        commit.currency == invoice.currency
+        is_sound_commit(commit)
+        and commit.currency == invoice.currency
         and commit.total_dest_payment == invoice.total_dest_payment
         and group is not None
         and group.is_sealed

@@ -40,6 +40,7 @@ from offset_engine.core.values import (
     PublicKey,
     Rate,
     RelayAddress,
+    is_text,
     parse_address,
 )
 
@@ -103,7 +104,7 @@ def _is_address(text: str) -> bool:
 
 
 def _is_name(text: str) -> bool:
-    return len(text.encode(errors="replace")) <= NAME_BYTES_MAX
+    return is_text(text, NAME_BYTES_MAX)
 
 
 def _are_relays(relays: tuple[RelayAddress, ...]) -> bool:
@@ -309,6 +310,9 @@ def reset_channel(draft: Draft, command: ResetFriendChannel) -> CommandFault | N
     seen = terms_hash(command.friend, draft.state.local_public_key, terms)
     if seen != command.terms_hash or not are_terms_acceptable(terms, channel.consistent_counter):
         return CommandFault.RESET_TERMS_MISMATCH
+    listed = {*known.configs, *(currency for currency, _ in terms.balances)}
+    if len(listed) > ACTIVE_CURRENCIES_MAX:
+        return CommandFault.LIMIT_REACHED
     transit.accept_reset(draft, command.friend)
     return None
 

@@ -20,6 +20,9 @@ from offset_engine.core.messages import (
     ResetTerms,
 )
 from offset_engine.core.values import (
+    CREDITS_MAX,
+    DESCRIPTION_BYTES_MAX,
+    U64_MAX,
     Currency,
     HashedLock,
     HashResult,
@@ -30,6 +33,7 @@ from offset_engine.core.values import (
     RelayAddress,
     Signature,
     Uid,
+    is_text,
     value,
 )
 
@@ -312,6 +316,22 @@ class Invoice:
     expires: int = 0
     decimals: int = DECIMALS_NONE
     signature: Signature | None = None
+
+
+def is_sound_invoice(invoice: Invoice) -> bool:
+    """Whether every field is in its range, so that the invoice can be signed, stored and shown."""
+    return (
+        is_text(invoice.description, DESCRIPTION_BYTES_MAX)
+        and 1 <= invoice.total_dest_payment <= CREDITS_MAX
+        and 0 <= invoice.created <= U64_MAX
+        and 0 <= invoice.expires <= U64_MAX
+        and 0 <= invoice.decimals <= DECIMALS_NONE
+    )
+
+
+def is_sound_commit(commit: Commit) -> bool:
+    """Whether the amounts are in their range."""
+    return 1 <= commit.dest_payment <= commit.total_dest_payment <= CREDITS_MAX
 
 
 def invoice_buffer(invoice: Invoice) -> bytes:

@@ -88,6 +88,7 @@ def adopt_link(draft: Draft, key: PublicKey, link_id: int) -> None:
     friend = draft.friend(key)
     friend.link_id = link_id
     friend.is_online = True
+    draft.has_new_ways = True
     draft.mark_dirty(key)
 
 
@@ -177,7 +178,9 @@ def _receive_token(draft: Draft, known: Friend, message: MoveTokenMessage) -> No
 def _take_token(
     draft: Draft, key: PublicKey, message: MoveTokenMessage, received: Received
 ) -> None:
+    ledgers = _ledger_count(draft.state.friends[key])
     friend = draft.friend_with(key, received.channel)
+    draft.has_new_ways |= _ledger_count(friend) > ledgers
     friend.is_quarantined = False
     friend.wants_token = message.token_wanted
     _take_relays(draft, friend, message.move_token)
@@ -209,7 +212,9 @@ def _dispatch(draft: Draft, key: PublicKey, applied: Applied) -> None:
 def _receive_request(
     draft: Draft, key: PublicKey, currency: Currency, request: RequestOp, *, is_welcome: bool
 ) -> None:
-    if not is_welcome:
+    config = draft.state.friends[key].configs.get(currency)
+    is_removing = config is not None and config.is_removing
+    if not is_welcome or is_removing:
         draft.refuse(key, currency, request.request_id)
     elif not request.route:
         selling.accept_request(draft, key, currency, request)
@@ -288,7 +293,7 @@ def _answer_own(draft: Draft, payment_id: PaymentId, operation: BackwardsOp) -> 
         case ResponseOp():
             buying.receive_response(draft, payment_id, operation)
         case CancelOp():
-            buying.receive_cancel(draft, payment_id, operation.request_id)
+            buying.receive_cancel(draft, payment_id, operation.request_id, has_come_back=True)
         case CollectOp():
             buying.receive_collect(draft, payment_id, operation)
         case _:
@@ -326,12 +331,17 @@ def _lose(draft: Draft, key: PublicKey, currency: Currency, amount: int) -> None
 
 
 def cancel_to_origin(
-    draft: Draft, currency: Currency, request_id: Uid, origin: Origin
+    draft: Draft,
+    currency: Currency,
+    request_id: Uid,
+    origin: Origin,
+    *,
+    has_come_back: bool = False,
 ) -> None:
     """A request of ours will not be answered: tell whoever it came from."""
     draft.set_outgoing_id(request_id, None)
     if isinstance(origin, PaymentId):
-        buying.receive_cancel(draft, origin, request_id)
+        buying.receive_cancel(draft, origin, request_id, has_come_back=has_come_back)
     elif isinstance(origin, PublicKey):
         draft.refuse(origin, currency, request_id)
 
@@ -578,9 +588,15 @@ def _settle_reset(draft: Draft, friend: Friend) -> None:
     balances = tuple(
         (currency, channel.ledgers[currency].balance) for currency in sorted(channel.ledgers)
     )
+    draft.has_new_ways = True
     draft.records.append(ResetRecord(friend.public_key, balances, draft.env.wall_ms))
     draft.mark_dirty(friend.public_key)
     draft.mark_connections()
+
+
+def _ledger_count(friend: Friend) -> int:
+    channel = friend.consistent
+    return 0 if channel is None else len(channel.ledgers)
 
 
 # --- flush --------------------------------------------------------------------------------------
@@ -598,10 +614,18 @@ def flush(draft: Draft) -> None:
         if owes_token(known, relays):
             friend = draft.friend(key)
             nonce = RandValue(draft.env.random(16))
+            ledgers = _ledger_count(friend)
             refused = build_token(friend, relays, draft.env.wall_ms, nonce, draft.env.sign)
             draft.mark_dirty(key)
+            draft.has_new_ways |= _ledger_count(friend) > ledgers
             for entry in refused:
-                cancel_to_origin(draft, entry.currency, entry.request.request_id, entry.origin)
+                cancel_to_origin(
+                    draft,
+                    entry.currency,
+                    entry.request.request_id,
+                    entry.origin,
+                    has_come_back=True,
+                )
                 if isinstance(entry.origin, PublicKey):
                     todo.append(entry.origin)
         elif has_work(known, relays):

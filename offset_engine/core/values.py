@@ -163,6 +163,8 @@ CREDITS_MAX: Final = 2**127 - 1
 """Largest amount, limit or absolute balance, in credits."""
 U32_MAX: Final = 2**32 - 1
 U64_MAX: Final = 2**64 - 1
+WALL_MS_MAX: Final = 2**63 - 1
+"""Latest time, UTC ms, that may be stored."""
 U128_MAX: Final = 2**128 - 1
 
 
@@ -204,6 +206,14 @@ class Rate:
     def is_valid(self) -> bool:
         """Both numbers are unsigned 32-bit."""
         return 0 <= self.mul <= U32_MAX and 0 <= self.add <= U32_MAX
+
+
+def is_text(text: str, bytes_max: int) -> bool:
+    """Whether `text` can be written as UTF-8 of at most `bytes_max` bytes."""
+    try:
+        return len(text.encode()) <= bytes_max
+    except UnicodeEncodeError:
+        return False
 
 
 # --- addresses ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ disk sets the pace and not the number of messages.
 | queue | bound | when full |
 |---|---|---|
 | messages of one friend | 4 | its link is not read |
+| bytes of all friends' messages | 4 MiB | the link of whoever sends more is not read |
 | commands | 256 | the caller waits |
 | changes for one watcher | 1 024 | told "look at everything" |
 
@@ -32,7 +33,15 @@ import anyio.lowlevel
 import anyio.to_thread
 from anyio.abc import TaskStatus
 
-from offset_engine.core.api import Batch, Command, CommandFault, DisableFriend, Notice
+from offset_engine.core.api import (
+    AddFriend,
+    Batch,
+    Command,
+    CommandFault,
+    DisableFriend,
+    Notice,
+    SetFriendRelays,
+)
 from offset_engine.core.codec import decode_friend_message, encode_friend_message
 from offset_engine.core.crypto import expand_seed, public_key_of, sign, verify
 from offset_engine.core.dial_filter import dial_filter
@@ -58,12 +67,18 @@ from offset_engine.core.events import (
 )
 from offset_engine.core.friend import listen_relays
 from offset_engine.core.link import CloseCode
-from offset_engine.core.messages import Edge, RoutesResponse
+from offset_engine.core.messages import Edge, MoveTokenMessage, RoutesResponse
 from offset_engine.core.node import SentOnLink, next_deadline_ms, outgoing, step
 from offset_engine.core.routing import edges
 from offset_engine.core.state import NodeState
-from offset_engine.core.values import PrivateKey, PublicKey, Signature, Timers
-from offset_engine.errors import DecodeError, InvariantError, StoreFullError
+from offset_engine.core.values import (
+    OPERATIONS_PER_TOKEN_MAX,
+    PrivateKey,
+    PublicKey,
+    Signature,
+    Timers,
+)
+from offset_engine.errors import DecodeError, InvariantError, StoreFullError, TransportError
 from offset_engine.net.connection import monotonic_ms
 from offset_engine.net.index_client import IndexClient
 from offset_engine.net.peers import Peers, endpoint_of
@@ -72,12 +87,19 @@ from offset_engine.store import Store
 _log: Final = logging.getLogger(__name__)
 
 BATCH_EVENTS_MAX: Final = 64
+BATCH_MESSAGES_MIN: Final = 16
+"""So much of a batch is for friends' messages if there are any, however many commands wait."""
+BATCH_OPERATIONS_MAX: Final = OPERATIONS_PER_TOKEN_MAX
+"""A batch takes no further message beyond so many operations: about 10 ms of stepping."""
 COMMANDS_MAX: Final = 256
 FRIEND_MESSAGES_MAX: Final = 4
+INBOX_BYTES_MAX: Final = 4 * 1024 * 1024
 SLOW_COMMIT_MS: Final = 5
 """Commits slower than this (median of the last 32) are moved to a thread."""
 INVARIANTS_BROKEN_MAX: Final = 3
 STORE_RETRY_MS: Final = 1_000
+_OWN_COMMAND: Final = 0
+"""The number of commands the engine gives itself; nobody waits for their answer."""
 
 
 def wall_ms() -> int:
@@ -126,6 +148,16 @@ class _Answer:
         self.result: CommandDone | None = None
 
 
+class _Waiting:
+    """A friend's message in the inbox, with its size."""
+
+    __slots__ = ("event", "size")
+
+    def __init__(self, event: MessageArrived | UnreadableArrived, size: int) -> None:
+        self.event = event
+        self.size = size
+
+
 class Counters:
     """What an engine did, for measurements: steps, commits, events and the time of commits."""
 
@@ -162,10 +194,11 @@ class Engine:
         self._store = store
         self._state = store.load()
         self._local = public_key_of(identity)
-        self._imported = tuple(imported)
+        self._imported = dict.fromkeys(imported)
         self._diagnostics = diagnostics
         self._urgent: deque[Event] = deque()
-        self._arrived: deque[MessageArrived | UnreadableArrived] = deque()
+        self._arrived: deque[_Waiting] = deque()
+        self._arrived_bytes = 0
         self._unread: dict[PublicKey, int] = {}
         self._paused: dict[PublicKey, None] = {}
         self._wake = anyio.Event()
@@ -176,12 +209,14 @@ class Engine:
         self._room = anyio.Semaphore(COMMANDS_MAX)
         self._sent: dict[PublicKey, tuple[int, SentOnLink]] = {}
         self._known_friends: dict[PublicKey, None] = {}
-        self._near: tuple[str, ...] = ()
+        self._dialable: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._writers = anyio.CapacityLimiter(1)
         self._commits_ms: deque[float] = deque(maxlen=32)
         self._broken = 0
+        self._is_over = False
         self.counters = Counters()
-        self.watchers: dict[object, Callable[[Notice], None]] = {}
+        self.watchers: dict[object, Callable[[Notice | None], None]] = {}
+        """Whom to tell of changes; None = the node has stopped."""
         endpoint = endpoint_of(identity, timers)
         self.peers = Peers(identity, timers, self, endpoint=endpoint)
         self.index = IndexClient(endpoint, timers, self._edges, self._routes_arrived)
@@ -203,35 +238,69 @@ class Engine:
         return self._env
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Be the node until cancelled; the loaded state is carried out before `started`."""
-        self._connect()
-        await self._work_off()
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(self.peers.run)
-            tasks.start_soon(self.index.run)
-            tasks.start_soon(self._watch_deadlines)
-            task_status.started()
-            while True:
-                if not self._urgent and not self._arrived:
-                    self._wake = anyio.Event()
-                    await self._wake.wait()
+        """Be the node until cancelled, once only; the loaded state is carried out before `started`.
+
+        Raises:
+            StoreError: (in a group) the database failed; nothing was sent of what is not on disk.
+            InvariantError: (in a group) our own state is impossible, and no friend is to blame.
+        """
+        try:
+            self._connect()
+            async with anyio.create_task_group() as tasks:
                 await self._work_off()
+                await tasks.start(self.peers.run)
+                tasks.start_soon(self.index.run)
+                tasks.start_soon(self._watch_deadlines)
+                task_status.started()
+                while True:
+                    if not self._urgent and not self._arrived:
+                        self._wake = anyio.Event()
+                        await self._wake.wait()
+                    await self._work_off()
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Tell everybody who waits that nothing comes any more."""
+        self._is_over = True
+        for answer in self._answers.values():
+            answer.done.set()
+        for tell in tuple(self.watchers.values()):
+            tell(None)
 
     async def command(self, command: Command | Batch) -> CommandDone:
-        """Carry out a command; returns once its result is on disk."""
+        """Carry out a command; returns once its result is on disk.
+
+        A caller that is cancelled before its command was taken up takes it back.
+
+        Raises:
+            TransportError: the node stopped; whether the command was carried out is not known.
+        """
         async with self._room:
+            if self._is_over:
+                raise TransportError("this card is switched off")
             self._numbers += 1
             number = self._numbers
             answer = _Answer()
             self._answers[number] = answer
+            given = CommandGiven(number, command)
             try:
-                self._post(CommandGiven(number, command))
+                self._note_typed(command)
+                self._post(given)
                 await answer.done.wait()
             finally:
-                self._answers.pop(number, None)
+                del self._answers[number]
+                if answer.result is None and given in self._urgent:
+                    self._urgent.remove(given)
         if answer.result is None:
-            return CommandDone(number, CommandFault.STORE_FULL, "", ())
+            raise TransportError("this card was switched off meanwhile")
         return answer.result
+
+    def _note_typed(self, command: Command | Batch) -> None:
+        """Addresses a person gives us may be dialled, wherever they are (design R41)."""
+        for one in command.commands if isinstance(command, Batch) else (command,):
+            if isinstance(one, AddFriend | SetFriendRelays):
+                self._imported.update((relay.address, None) for relay in one.relays)
 
     # --- what arrives ---------------------------------------------------------------------------
 
@@ -254,19 +323,30 @@ class Engine:
             message = decode_friend_message(payload)
         except DecodeError as error:
             _log.warning("friend %s sent something unreadable: %s", friend, error)
-            self._arrive(UnreadableArrived(friend, link_id))
+            self._arrive(UnreadableArrived(friend, link_id), len(payload))
             return
         if message is not None:
-            self._arrive(MessageArrived(friend, link_id, message))
+            self._arrive(MessageArrived(friend, link_id, message), len(payload))
 
-    def _arrive(self, event: MessageArrived | UnreadableArrived) -> None:
+    def _arrive(self, event: MessageArrived | UnreadableArrived, size: int) -> None:
         friend = event.friend
-        self._arrived.append(event)
-        self._unread[friend] = self._unread.get(friend, 0) + 1
-        if self._unread[friend] >= FRIEND_MESSAGES_MAX and friend not in self._paused:
+        self._arrived.append(_Waiting(event, size))
+        self._arrived_bytes += size
+        unread = self._unread[friend] = self._unread.get(friend, 0) + 1
+        is_full = unread >= FRIEND_MESSAGES_MAX or self._arrived_bytes > INBOX_BYTES_MAX
+        if is_full and friend not in self._paused:
             self._paused[friend] = None
             self.peers.pause(friend)
         self._wake.set()
+
+    def _next_message(self) -> MessageArrived | UnreadableArrived:
+        waiting = self._arrived.popleft()
+        friend = waiting.event.friend
+        self._arrived_bytes -= waiting.size
+        self._unread[friend] -= 1
+        if not self._unread[friend]:
+            del self._unread[friend]
+        return waiting.event
 
     def link_writable(self, friend: PublicKey, link_id: int) -> None:
         """A link has taken everything: send what came up meanwhile."""
@@ -308,32 +388,41 @@ class Engine:
         except InvariantError:
             await self._work_off_singly(events)
             return
-        await self._finish(events, result)
+        await self._finish(result, events, len(events))
         await anyio.lowlevel.checkpoint()
 
     def _take_batch(self) -> tuple[Event, ...]:
         events: list[Event] = []
-        while self._urgent and len(events) < BATCH_EVENTS_MAX:
+        urgent_max = BATCH_EVENTS_MAX - min(len(self._arrived), BATCH_MESSAGES_MIN)
+        while self._urgent and len(events) < urgent_max:
             events.append(self._urgent.popleft())
+        operations = 0
         while self._arrived and len(events) < BATCH_EVENTS_MAX:
-            arrived = self._arrived.popleft()
-            self._unread[arrived.friend] -= 1
-            events.append(arrived)
+            operations += _operations_in(self._arrived[0].event)
+            if events and operations > BATCH_OPERATIONS_MAX:
+                break
+            events.append(self._next_message())
         return tuple(events)
 
-    async def _finish(self, events: tuple[Event, ...], result: Step) -> None:
+    async def _finish(self, result: Step, events: tuple[Event, ...], count: int) -> bool:
+        """Save what came of the first `count` events, then let its effects out.
+
+        Returns:
+            False if the disk is full: then all of `events` are as if they had never happened.
+        """
         try:
             await self._save(result)
         except StoreFullError as error:
             await self._survive_full_disk(events, error)
-            return
+            return False
         self._state = result.state
         self.counters.steps += 1
-        self.counters.events += len(events)
+        self.counters.events += count
         for effect in result.effects:
             self._carry_out(effect)
         self._resume_readers()
         self._rearm()
+        return True
 
     async def _save(self, result: Step) -> None:
         started = time.perf_counter_ns()
@@ -354,48 +443,69 @@ class Engine:
         )
 
     async def _survive_full_disk(self, events: tuple[Event, ...], error: StoreFullError) -> None:
-        """Forget the batch as if it had never arrived; friends will send again on a new link."""
+        """Forget events as if they had never arrived; friends will send again on a new link.
+
+        Whatever else those friends sent is forgotten, too: nothing may be read after a gap.
+        """
         _log.error("the disk is full, nothing was saved or sent: %s", error)
-        for event in events:
-            if isinstance(event, CommandGiven):
-                fault = CommandFault.STORE_FULL
-                self._answer(CommandDone(event.number, fault, str(error), ()))
-            elif isinstance(event, MessageArrived | LinkAdopted):
-                link = self.peers.link_of(event.friend)
-                if link is not None:
-                    link.close(CloseCode.OVERLOADED, "the disk is full")
-            elif isinstance(event, Started | FriendOffline):
-                self._urgent.append(event)
+        kept: list[Event] = []
+        for event in (*events, *(waiting.event for waiting in self._arrived)):
+            match event:
+                case CommandGiven(number) if number != _OWN_COMMAND:
+                    fault = CommandFault.STORE_FULL
+                    self._answer(CommandDone(number, fault, str(error), ()))
+                case MessageArrived() | UnreadableArrived() | LinkAdopted():
+                    link = self.peers.link_of(event.friend)
+                    if link is not None:
+                        link.close(CloseCode.OVERLOADED, "the disk is full")
+                case Woken():
+                    pass  # what was due is still due
+                case _:
+                    kept.append(event)
+        self._urgent.extendleft(reversed(kept))
+        self._arrived.clear()
+        self._arrived_bytes = 0
+        self._unread.clear()
         self._resume_readers()
         await anyio.sleep(STORE_RETRY_MS / 1000)
         self._rearm()
 
     async def _work_off_singly(self, events: tuple[Event, ...]) -> None:
         """Our own state turned out impossible: find the event, blame its friend, go on without (R26)."""
-        for event in events:
+        for index, event in enumerate(events):
             try:
                 result = step(self._state, (event,), self._env)
-            except InvariantError:
+            except InvariantError as error:
                 self._broken += 1
-                self._write_diagnostic(event)
-                if not isinstance(event, MessageArrived | UnreadableArrived):
-                    raise
-                if self._broken >= INVARIANTS_BROKEN_MAX:
+                self._write_diagnostic(event, error)
+                is_friends = isinstance(event, MessageArrived | UnreadableArrived)
+                if not is_friends or self._broken >= INVARIANTS_BROKEN_MAX:
                     raise
                 _log.exception("disabling friend %s: its message broke an invariant", event.friend)
-                self._post(CommandGiven(0, DisableFriend(event.friend)))
+                # At once, so that whatever else it sent is dropped unread.
+                given = CommandGiven(_OWN_COMMAND, DisableFriend(event.friend))
+                blame = (UnreadableArrived(event.friend, event.link_id), given)
+                result = step(self._state, blame, self._env)
+                if not await self._finish(result, (*blame, *events[index + 1 :]), 0):
+                    return
             else:
-                await self._finish((event,), result)
+                if not await self._finish(result, events[index:], 1):
+                    return
 
-    def _write_diagnostic(self, event: Event) -> None:
+    def _write_diagnostic(self, event: Event, error: InvariantError) -> None:
         """Write down what broke, without anything secret: the kind of event and the trace."""
-        text = f"{wall_ms()} {type(event).__name__}\n{traceback.format_exc()}\n"
-        if self._diagnostics is not None:
+        kind = type(event.message if isinstance(event, MessageArrived) else event).__name__
+        if self._diagnostics is None:
+            return
+        text = "".join(traceback.format_exception(error))
+        try:
             with self._diagnostics.open("a", encoding="utf-8") as file:
-                file.write(text)
+                file.write(f"{wall_ms()} {kind}\n{text}\n")
+        except OSError as problem:
+            _log.error("cannot write %s: %s", self._diagnostics, problem)
 
     def _resume_readers(self) -> None:
-        for friend in [key for key in self._paused if self._unread.get(key, 0) == 0]:
+        for friend in [key for key in self._paused if key not in self._unread]:
             del self._paused[friend]
             self.peers.resume(friend)
 
@@ -452,18 +562,25 @@ class Engine:
         """Tell the link manager and the index client whom to reach and where."""
         state = self._state
         near = tuple(server.address for server in (*state.relays, *state.index_servers))
-        if near != self._near:
-            self._near = near
-            self.peers.set_may_dial(dial_filter((*self._imported, *near), near))
+        dialable = ((*self._imported, *near), near)
+        if dialable != self._dialable:
+            self._dialable = dialable
+            self.peers.set_may_dial(dial_filter(*dialable))
         self.peers.set_own_relays(state.relays)
         enabled = {key: friend for key, friend in state.friends.items() if friend.is_enabled}
         for key in [key for key in self._known_friends if key not in enabled]:
             self.peers.remove_friend(key)
             self._sent.pop(key, None)
-            self._unread.pop(key, None)
             self._paused.pop(key, None)
         for key, friend in enabled.items():
             old = listen_relays(friend, ())
             self.peers.set_friend(key, friend.remote_relays, old)
         self._known_friends = dict.fromkeys(enabled)
         self.index.set_servers(state.index_servers)
+
+
+def _operations_in(event: MessageArrived | UnreadableArrived) -> int:
+    """What a message costs to step: the operations in its move token."""
+    if isinstance(event, MessageArrived) and isinstance(event.message, MoveTokenMessage):
+        return sum(len(one.operations) for one in event.message.move_token.operations)
+    return 0

@@ -37,8 +37,8 @@ from offset_engine.store import schema
 from offset_engine.store.history import HISTORIES, KIND_OF, HistoryTable, page_size
 from offset_engine.store.interface import HISTORY_PAGE_MAX, HistoryEntry, HistoryKind
 from offset_engine.store.load import load_state
-from offset_engine.store.rows import Changes, changes_between
-from offset_engine.store.tables import STATE_TABLES, Row, Table
+from offset_engine.store.rows import changes_between
+from offset_engine.store.tables import STATE_TABLES, Changes, Row, Table
 
 if sys.platform == "win32":
     import msvcrt

@@ -4,6 +4,7 @@ A row is a tuple: the key's columns, then the others, in the order given here. P
 children. The declarations are in `schema`, version by version; this is what the newest one looks like.
 """
 
+from collections import defaultdict
 from typing import Final, TypeAlias
 
 from offset_engine.core.values import value
@@ -116,3 +117,29 @@ HISTORY_TABLES: Final = (
     "history_reset",
 )
 """Tables that grow with every payment (closed invoices up to a bound); budgets count them apart."""
+
+
+class Changes:
+    """What one save does, by name of table: rows to insert or replace, and keys to delete."""
+
+    __slots__ = ("deletes", "upserts")
+
+    def __init__(self) -> None:
+        self.upserts: defaultdict[str, list[Row]] = defaultdict(list)
+        self.deletes: defaultdict[str, list[Row]] = defaultdict(list)
+
+    def put(self, table: Table, row: Row) -> None:
+        """Insert this row or replace the one with its key."""
+        self.upserts[table.name].append(row)
+
+    def drop(self, table: Table, key: Row) -> None:
+        """Delete the row with this key."""
+        self.deletes[table.name].append(key)
+
+    def replace(self, table: Table, old: Row | None, new: Row | None) -> None:
+        """Turn one row into another; None = there is none."""
+        if new is not None:
+            if old != new:
+                self.put(table, new)
+        elif old is not None:
+            self.drop(table, old[: len(table.key)])

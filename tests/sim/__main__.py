@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--hash", action="store_true", help="with --seed: print the trace's hash")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--minutes", type=float, help="stop after so long, --seeds only begins")
+    parser.add_argument("--failures", type=int, default=20, help="stop after so many")
     parser.add_argument("--keep", action="store_true", help="add failing seeds to seeds.txt")
     parser.add_argument("--full", action="store_true", help="print whole failures, not summaries")
     arguments = parser.parse_args()
@@ -77,7 +78,10 @@ def _run_many(arguments: argparse.Namespace) -> int:
         if failure is None:
             continue
         failed.append(seed)
-        print(failure if arguments.full else failure.splitlines()[-1], flush=True)
+        print(failure if arguments.full else failure.splitlines()[-1][:400], flush=True)
+        if len(failed) >= arguments.failures:
+            print(f"stopped after {len(failed)} failures")
+            break
     if arguments.keep and failed:
         known = kept_seeds()
         with KEPT.open("a") as file:

@@ -95,6 +95,8 @@ class History:
     tokens: dict[tuple[PublicKey, PublicKey, int, Signature], MoveToken] = field(
         default_factory=dict
     )
+    accepted: dict[Signature, None] = field(default_factory=dict)
+    """Move tokens that a receiver took and saved."""
     ceilings: dict[tuple[PublicKey, PublicKey, Currency], int] = field(default_factory=dict)
     paid: dict[tuple[PublicKey, PaymentId], int] = field(default_factory=dict)
     earned: dict[tuple[PublicKey, InvoiceId], int] = field(default_factory=dict)
@@ -112,7 +114,11 @@ class History:
             return
         token = message.move_token
         life = self.lives.get((node, friend), 0)
-        first = self.tokens.setdefault((node, friend, life, token.old_token), token)
+        where = (node, friend, life, token.old_token)
+        first = self.tokens.setdefault(where, token)
+        if first != token and node in self.restored and first.new_token not in self.accepted:
+            # The friend never saved the first one either, so there is nothing to contradict.
+            first = self.tokens[where] = token
         insist(first == token, "I16", node, friend, first, token)
 
     # --- one saved step -------------------------------------------------------------------------
@@ -141,6 +147,7 @@ class History:
         _i15_counter(change)
         self.i17_agreement_lasts(change)
         if change.received is not None:
+            self.accepted[change.received.new_token] = None
             for currency, operation in _operations(change.received):
                 if isinstance(operation, CollectOp):
                     self._observe_collect(old, new, (change.key, currency, operation), step)

@@ -358,7 +358,7 @@ def without_memory(state: NodeState) -> NodeState:
         for key, friend in state.friends.items()
     }
     intents = {
-        key: replace(intent, question=None, is_direct_tried=False)
+        key: replace(intent, question=None, is_direct_tried=False, setback=None)
         for key, intent in state.intents.items()
     }
     payers = {key: value for key, value in state.payers.items() if key in state.payments}

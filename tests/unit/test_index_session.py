@@ -6,6 +6,7 @@ from offset_engine.core.crypto import expand_seed, public_key_of, sign, verify
 from offset_engine.core.index import AckCode, IndexLimits, IndexServer, Send
 from offset_engine.core.index_session import (
     Fail,
+    OPEN_QUESTIONS_MAX,
     IndexSession,
     RoutesAnswered,
     RoutesUnanswered,
@@ -370,17 +371,17 @@ def test_unknown_repeated_and_late_answers_are_discarded():
     assert bench.session.is_up
 
 
-def test_eight_questions_may_be_open_and_two_unanswered_in_a_row_end_the_session():
+def test_sixty_four_questions_may_be_open_and_two_unanswered_in_a_row_end_the_session():
     bench = Bench(edge(F1, 50))
     bench.up()
-    ids = [Uid(bytes([i]) * 16) for i in range(9)]
-    for one in ids[:8]:
+    ids = [Uid(bytes([i]) * 16) for i in range(OPEN_QUESTIONS_MAX + 1)]
+    for one in ids[:-1]:
         assert bench.session.ask(question(request_id=one), bench.now)[0] != RoutesUnanswered(one)
         bench.now += 1
-    assert bench.session.ask(question(request_id=ids[8]), bench.now) == [RoutesUnanswered(ids[8])]
+    assert bench.session.ask(question(request_id=ids[-1]), bench.now) == [RoutesUnanswered(ids[-1])]
     assert bench.session.ask(question(request_id=ids[0]), bench.now) == [RoutesUnanswered(ids[0])]
     outputs = [output for _, output in bench.run(9_000)]
-    assert outputs == [*map(RoutesUnanswered, ids[:8]), Fail(SessionFault.NO_ANSWERS)]
+    assert outputs == [*map(RoutesUnanswered, ids[:-1]), Fail(SessionFault.NO_ANSWERS)]
 
 
 def test_an_answer_in_between_forgives_an_unanswered_question():
@@ -500,4 +501,4 @@ def test_two_sessions_and_a_server_agree_from_first_hello_to_a_friend_going_offl
     assert check_choice(response.choices[0], request, keys[0], (keys[1],), 0) is None
     carry(1, sessions[1].update_edges((), 4_000, RAND), 4_000)
     carry(0, sessions[0].ask(request, 4_001), 4_001)
-    assert seen[0][-1].response.code == 1
+    assert seen[0][-1].response.code == 5

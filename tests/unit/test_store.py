@@ -278,7 +278,7 @@ def test_a_closed_store_says_so(store):
 
 FORGOTTEN = {
     "Friend": {"link_id", "is_online", "wants_token", "unreadable_ms"},
-    "Intent": {"question", "is_direct_tried"},
+    "Intent": {"question", "setback", "is_direct_tried"},
     "NodeState": {"questions", "agenda"},
 }
 """What a restart forgets. Any other field must be in `rich_state` with a value of its own."""
