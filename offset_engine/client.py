@@ -3,14 +3,15 @@
 `LocalClient` (same process), and later one over a socket, are `Client`s and pass the same tests. A client
 holds no state of its own: payments are driven by the node, so a closed terminal changes nothing.
 
-Amounts are credits; errors a person can cause come as `CommandRefusedError` with a fault to show.
+Amounts are credits; errors a person can cause come as `CommandRefusedError` with a fault to show. Whoever
+waits while the node stops, or its connection is lost, gets a `TransportError`.
 Source: PROTOCOL.md, "Commands"; design R20, R31, R47.
 """
 
 import os
 from abc import abstractmethod
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Protocol
 
 from offset_engine.core.api import (
@@ -28,6 +29,8 @@ from offset_engine.core.api import (
     ConfirmFee,
     EnableFriend,
     ForgetPay,
+    HistoryEntry,
+    HistoryKind,
     InvoiceRecord,
     InvoiceReport,
     NodeReport,
@@ -55,7 +58,6 @@ from offset_engine.core.values import (
     value,
 )
 from offset_engine.errors import OffsetError
-from offset_engine.store import HistoryEntry, HistoryKind
 
 __all__ = [
     "Client",
@@ -91,7 +93,11 @@ class Watcher(Protocol):
 
     @abstractmethod
     async def next(self) -> tuple[Notice, ...]:
-        """Wait for news. An empty answer means that too much happened to tell: look at everything."""
+        """Wait for news. An empty answer means that too much happened to tell: look at everything.
+
+        Raises:
+            TransportError: there will be no more news.
+        """
 
 
 @value
@@ -103,6 +109,8 @@ class InvoiceTerms:
     description: str = ""
     lasts_s: int | None = 86_400
     """Seconds until it expires; None = never."""
+    decimals: int | None = None
+    """How many of the amount's digits the seller shows after the point (design R8); None = not stated."""
 
 
 class Client(Protocol):
@@ -116,6 +124,7 @@ class Client(Protocol):
 
         Raises:
             CommandRefusedError: it was refused, and nothing changed.
+            TransportError: there was no answer; whether it was carried out is not known.
         """
 
     @abstractmethod
@@ -150,7 +159,11 @@ class Client(Protocol):
 
     @abstractmethod
     async def sign_invoice(self, terms: InvoiceTerms) -> Invoice:
-        """A fresh invoice of this node with a random id, signed; not opened yet."""
+        """A fresh invoice of this node with a random id, signed; not opened yet.
+
+        Raises:
+            CommandRefusedError: the amount or the description is out of range.
+        """
 
     @abstractmethod
     def watch(self) -> AbstractAsyncContextManager[Watcher]:
@@ -166,7 +179,7 @@ class Client(Protocol):
         await self.command(Pay(payment_id, invoice, max_fee, confirm_above))
         return payment_id
 
-    async def pay_states(self, payment_id: PaymentId) -> AsyncIterator[PayReport]:
+    async def pay_states(self, payment_id: PaymentId) -> AsyncGenerator[PayReport, None]:
         """Every state of a payment from now until it is paid or has failed."""
         last: PayReport | None = None
         async with self.watch() as watcher:
@@ -183,9 +196,10 @@ class Client(Protocol):
 
     async def wait_pay(self, payment_id: PaymentId, *stages: PayStage) -> PayReport:
         """Wait until a payment is in one of these stages, or has ended."""
-        async for state in self.pay_states(payment_id):
-            if state.stage in stages or state.stage in (PayStage.PAID, PayStage.FAILED):
-                return state
+        async with aclosing(self.pay_states(payment_id)) as states:
+            async for state in states:
+                if state.stage in (*stages, PayStage.PAID, PayStage.FAILED):
+                    return state
         raise CommandRefusedError(CommandFault.PAYMENT_DOES_NOT_EXIST, "wait")
 
     @staticmethod

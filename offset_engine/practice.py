@@ -240,9 +240,7 @@ def _pairs(village: Village, seller: str | None) -> Iterator[tuple[str, str, Cur
                     yield buyer, other, currency
 
 
-def _cheapest_fee(
-    village: Village, ends: tuple[str, str], currency: Currency, amount: int
-) -> int:
+def _cheapest_fee(village: Village, ends: tuple[str, str], currency: Currency, amount: int) -> int:
     """What the cheapest route costs now; 0 if there is none or it is free, as between friends."""
     buyer, seller = (village.people[name] for name in ends)
     if village.index is None or seller.key in buyer.running.state.friends:

@@ -24,7 +24,7 @@ def covers(*ids: str) -> Callable[[_F], _F]:
 
     def mark(test: _F) -> _F:
         for one in ids:
-            test = getattr(pytest.mark, "covers")(one)(test)
+            test = pytest.mark.covers(one)(test)
             setattr(test, one.replace("-", "_"), True)
         return test
 

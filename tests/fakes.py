@@ -56,7 +56,7 @@ from offset_engine.core.messages import (
 from offset_engine.core.mutual_credit import Ledger
 from offset_engine.core.node import SentOnLink, next_deadline_ms, outgoing, step
 from offset_engine.core.payer import Intent, PayStage
-from offset_engine.core.signing import Commit, Invoice
+from offset_engine.core.signing import Invoice
 from offset_engine.core.state import NodeState, derive_outgoing_ids, derive_payers
 from offset_engine.core.token_channel import Incoming, Outgoing
 from offset_engine.core.values import (
@@ -380,6 +380,16 @@ def strand_token(wires: Wires, holder: Card, other: Card) -> None:
     channel = holder.friend(other).consistent
     assert channel is not None
     assert isinstance(channel.direction, Outgoing)
+
+
+def give_token(wires: Wires, src: Card, dest: Card) -> None:
+    """Let `src` say something and nothing more, so that `dest` owns the token."""
+    news = SetFriendCurrencyRate(dest.key, Currency("NEWS" + src.name), Rate())
+    assert src.do(news) is None
+    wires.run()
+    channel = dest.friend(src).consistent
+    assert channel is not None
+    assert isinstance(channel.direction, Incoming)
 
 
 def assert_mirrored(one: Card, other: Card) -> None:

@@ -15,9 +15,9 @@ Source: design §3, §4; PROTOCOL.md, "Budgets".
 """
 
 from offset_engine.bench.figures import BenchError, Figure, Figures
-#from offset_engine.bench.payments import PaymentsPlan, measure_payments
-#from offset_engine.bench.relay import RelayPlan, measure_relay
-#from offset_engine.bench.store import StorePlan, measure_store
+from offset_engine.bench.payments import PaymentsPlan, measure_payments
+from offset_engine.bench.relay import RelayPlan, measure_relay
+from offset_engine.bench.store import StorePlan, measure_store
 
 __all__ = [
     "BenchError",

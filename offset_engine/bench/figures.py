@@ -1,9 +1,13 @@
 """What a measurement returns: named numbers, rounded for reading, and how to sum up many of them."""
 
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+
+import anyio
 
 from offset_engine.errors import OffsetError
+
+_P = TypeVar("_P")
 
 Figure: TypeAlias = "int | float | None | Mapping[str, Figure]"
 """None = cannot be measured on this system."""
@@ -31,3 +35,18 @@ def quantiles_ms(values_ns: Sequence[int]) -> dict[str, Figure]:
 def rounded(number: float) -> float:
     """Four significant digits: more would be noise."""
     return float(f"{number:.4g}")
+
+
+def run_measurement(measure: Callable[[_P], Awaitable[Figures]], plan: _P) -> Figures:
+    """Run on an event loop of its own; of failures that come together, the first is raised.
+
+    Raises:
+        OffsetError: what `measure` raises, without the groups of its tasks around it.
+    """
+    try:
+        return anyio.run(measure, plan)
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None

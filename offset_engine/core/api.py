@@ -5,7 +5,7 @@ Source: PROTOCOL.md, "Commands".
 """
 
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from offset_engine.core.payer import PayFailure, PayStage
 from offset_engine.core.signing import Commit, Invoice, Receipt, TokenInfo
@@ -487,6 +487,28 @@ class ResetRecord:
 
 
 Record: TypeAlias = PaymentRecord | InvoiceRecord | ForwardRecord | LossRecord | ResetRecord
+
+
+HISTORY_PAGE_MAX: Final = 1_000
+"""Entries of history given out at once."""
+
+
+class HistoryKind(Enum):
+    """Which history."""
+
+    PAYMENTS = "payments"
+    INVOICES = "invoices"
+    FORWARDS = "forwards"
+    LOSSES = "losses"
+    RESETS = "resets"
+
+
+@value
+class HistoryEntry:
+    """A record with its running number: later records have higher ones."""
+
+    number: int
+    record: Record
 
 
 # --- report -------------------------------------------------------------------------------------

@@ -95,15 +95,11 @@ def _enqueue(
     draft: Draft, payment: Payment, first_hop: PublicKey, request: RequestOp
 ) -> CommandFault | None:
     friend = draft.state.friends[first_hop]
-    if len(friend.own) >= OWN_REQUESTS_QUEUED_MAX or not friend.has_room(
-        request, payment.currency
-    ):
+    if len(friend.own) >= OWN_REQUESTS_QUEUED_MAX or not friend.has_room(request, payment.currency):
         return CommandFault.PENDING_USER_REQUESTS_FULL
     payment = draft.payment(payment.payment_id)
     payment.transactions[request.request_id] = Transaction(first_hop, request)
-    draft.queue_request(
-        first_hop, QueuedRequest(payment.currency, request, payment.payment_id)
-    )
+    draft.queue_request(first_hop, QueuedRequest(payment.currency, request, payment.payment_id))
     return None
 
 

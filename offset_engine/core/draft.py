@@ -132,7 +132,6 @@ class Draft:
         """Whom to connect to, or where, changed."""
         self._connections = True
 
-
     # --- requests and answers -------------------------------------------------------------------
 
     def ledger(self, key: PublicKey, currency: Currency) -> Ledger | None:

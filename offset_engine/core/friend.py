@@ -121,9 +121,7 @@ class Queue(Generic[_T]):
         return len(self.items)
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Queue) and self.first == other.first and self.items == other.items
-        )
+        return isinstance(other, Queue) and self.first == other.first and self.items == other.items
 
     __hash__ = None  # type: ignore[assignment]  # a queue is changed in place
 
@@ -239,9 +237,7 @@ def relays_to_tell(
     return own_relays
 
 
-def listen_relays(
-    friend: Friend, own_relays: tuple[RelayAddress, ...]
-) -> tuple[RelayAddress, ...]:
+def listen_relays(friend: Friend, own_relays: tuple[RelayAddress, ...]) -> tuple[RelayAddress, ...]:
     """Where this friend may look for us: our relays, and until it confirms those it knew before."""
     by_key = {relay.public_key: relay for relay in known_relays(friend) or ()}
     by_key.update((relay.public_key, relay) for relay in own_relays)

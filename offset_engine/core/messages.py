@@ -5,12 +5,14 @@ are hashed, sent and stored exactly as they are. An operation is `tag(1) ‖ bod
 
 | operation | tag | body |
 |---|---|---|
-| Request | 00 | request_id16 ‖ src_hashed_lock32 ‖ u64 n ‖ n × key32 ‖ dest_payment16 ‖ total_dest_payment16 ‖ invoice_id32 ‖ left_fees16 |
+| Request | 00 | request_id16 ‖ src_hashed_lock32 ‖ u64 n ‖ n × key32 ‖ AMOUNTS |
 | Response | 01 | request_id16 ‖ dest_hashed_lock32 ‖ is_complete1 ‖ rand_nonce16 ‖ signature64 |
 | Cancel | 02 | request_id16 |
 | Collect | 03 | request_id16 ‖ src_plain_lock32 ‖ dest_plain_lock32 |
 
-Amounts are credits (u128). Source: PROTOCOL.md, "Friends", "Relays", "Index servers".
+AMOUNTS = dest_payment16 ‖ total_dest_payment16 ‖ invoice_id32 ‖ left_fees16; amounts are credits (u128).
+
+Source: PROTOCOL.md, "Friends", "Relays", "Index servers".
 """
 
 import struct
@@ -137,9 +139,7 @@ def cancel_op(request_id: Uid) -> CancelOp:
     return CancelOp(request_id, b"\x02" + request_id)
 
 
-def collect_op(
-    request_id: Uid, src_plain_lock: PlainLock, dest_plain_lock: PlainLock
-) -> CollectOp:
+def collect_op(request_id: Uid, src_plain_lock: PlainLock, dest_plain_lock: PlainLock) -> CollectOp:
     """Build a Collect."""
     raw = b"".join((b"\x03", request_id, src_plain_lock, dest_plain_lock))
     return CollectOp(request_id, src_plain_lock, dest_plain_lock, raw)

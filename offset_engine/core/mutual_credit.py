@@ -229,9 +229,7 @@ class Ledger:
         """Move the friend's request to stage Response."""
         entry = self._remote_entry(op.request_id)
         invariant(entry.response is None, "response sent twice", op.request_id)
-        self.remote[op.request_id] = ReceivedRequest(
-            entry.request, entry.next, entry.since_ms, op
-        )
+        self.remote[op.request_id] = ReceivedRequest(entry.request, entry.next, entry.since_ms, op)
 
     def send_cancel(self, op: CancelOp) -> None:
         """Unfreeze the friend's request."""

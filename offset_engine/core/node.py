@@ -238,7 +238,9 @@ def _command(draft: Draft, event: CommandGiven) -> None:
     draft.effects.append(CommandDone(event.number, None, "", tuple(notices)))
 
 
-def _carry_out(draft: Draft, command: Command, notices: list[Notice]) -> CommandFault | None:
+def _carry_out(  # noqa: C901, PLR0911 - one line for each command
+    draft: Draft, command: Command, notices: list[Notice]
+) -> CommandFault | None:
     match command:
         case (
             CreatePayment()
@@ -350,7 +352,9 @@ def _ask_routes(draft: Draft, command: RequestRoutes) -> CommandFault | None:
     return None
 
 
-def _set(draft: Draft, command: _Set) -> CommandFault | None:
+def _set(  # noqa: C901, PLR0911, PLR0912 - one line for each command
+    draft: Draft, command: _Set
+) -> CommandFault | None:
     match command:
         case AddRelay():
             return settings.add_relay(draft, command)

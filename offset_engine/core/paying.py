@@ -184,9 +184,7 @@ def _is_ready(state: NodeState, key: PublicKey, currency: Currency) -> bool:
 
 def ready_friends(state: NodeState, currency: Currency) -> tuple[PublicKey, ...]:
     """Friends that can take a request in this currency now, ascending by key."""
-    return tuple(
-        sorted(key for key, friend in state.friends.items() if friend.is_ready(currency))
-    )
+    return tuple(sorted(key for key, friend in state.friends.items() if friend.is_ready(currency)))
 
 
 def _ask(draft: Draft, intent: Intent, amount: int) -> None:

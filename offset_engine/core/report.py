@@ -20,7 +20,7 @@ from offset_engine.core.messages import ResetTerms
 from offset_engine.core.payer import Intent, PayStage
 from offset_engine.core.signing import terms_hash
 from offset_engine.core.state import NodeState
-from offset_engine.core.token_channel import Inconsistent, Incoming, are_terms_acceptable
+from offset_engine.core.token_channel import Incoming, Inconsistent, are_terms_acceptable
 from offset_engine.core.values import Currency, PublicKey
 
 

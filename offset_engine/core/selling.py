@@ -81,9 +81,7 @@ def accept_request(draft: Draft, key: PublicKey, currency: Currency, request: Re
         draft.notify(InvoiceChanged(invoice_id))
 
 
-def _watch_group(
-    draft: Draft, invoice_id: InvoiceId, lock: HashedLock, *, is_sealed: bool
-) -> None:
+def _watch_group(draft: Draft, invoice_id: InvoiceId, lock: HashedLock, *, is_sealed: bool) -> None:
     key = GroupUnsealed(invoice_id, lock)
     if is_sealed:
         draft.agenda.drop(key)
@@ -193,9 +191,7 @@ def register_commit(draft: Draft, commit: Commit) -> CommandFault | None:
     return None
 
 
-def collect_invoice(
-    draft: Draft, invoice_id: InvoiceId, *, force: bool
-) -> CommandFault | None:
+def collect_invoice(draft: Draft, invoice_id: InvoiceId, *, force: bool) -> CommandFault | None:
     """Collect an invoice whose commit was registered; again is fine."""
     known = draft.state.invoices.get(invoice_id)
     if known is None:

@@ -281,18 +281,23 @@ def remove_currency(draft: Draft, command: RemoveFriendCurrency) -> CommandFault
     if config is None:
         return CommandFault.CURRENCY_NOT_CONFIGURED
     friend = draft.friend(command.friend)
-    channel = friend.consistent
-    if channel is not None and command.currency not in channel.active_local:
+    if not _is_agreed(friend, command.currency):
         # The friend was never told: nothing to agree on.
         del friend.configs[command.currency]
     else:
         friend.configs[command.currency] = CurrencyConfig(
             config.rate, config.max_debt, is_open=False, is_removing=True
         )
-    transit.cancel_queued(
-        draft, command.friend, lambda entry: entry.currency == command.currency
-    )
+    transit.cancel_queued(draft, command.friend, lambda entry: entry.currency == command.currency)
     return None
+
+
+def _is_agreed(friend: Friend, currency: Currency) -> bool:
+    """Whether the friend knows that we use this currency, or a reset may bring it back."""
+    channel = friend.channel
+    if isinstance(channel, Inconsistent):
+        return any(name == currency for name, _ in channel.local_terms.balances)
+    return currency in channel.active_local
 
 
 # --- channels -----------------------------------------------------------------------------------

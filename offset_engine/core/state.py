@@ -91,6 +91,7 @@ class InvoiceExpiry:
 
 DeadlineKey: TypeAlias = PartStuck | QuestionUnanswered | GroupUnsealed | InvoiceExpiry
 
+
 class Agenda:
     """What to look at when: one time in monotonic ms per key, soonest first."""
 

@@ -183,7 +183,9 @@ def new_channel(local: PublicKey, remote: PublicKey) -> TokenChannel:
     """The channel of a fresh friendship: both sides compute the same first move token."""
     if speaks_first(local, remote):
         token = genesis(remote, local)
-        return TokenChannel(local, remote, Incoming(hash_move_token(token, _no_info(remote, local))))
+        return TokenChannel(
+            local, remote, Incoming(hash_move_token(token, _no_info(remote, local)))
+        )
     return TokenChannel(local, remote, Outgoing(genesis(local, remote), None, token_wanted=False))
 
 
@@ -193,9 +195,7 @@ def _no_info(signer: PublicKey, other: PublicKey) -> TokenInfo:
 
 def hash_move_token(move_token: MoveToken, info: TokenInfo) -> MoveTokenHashed:
     """Reduce a friend's move token to evidence; `info` is from its signer's view."""
-    return MoveTokenHashed(
-        prefix_of(move_token), info, move_token.rand_nonce, move_token.new_token
-    )
+    return MoveTokenHashed(prefix_of(move_token), info, move_token.rand_nonce, move_token.new_token)
 
 
 def prefix_of(move_token: MoveToken) -> HashResult:
@@ -442,10 +442,7 @@ def are_terms_acceptable(terms: ResetTerms, consistent_counter: int) -> bool:
     A counter far ahead is refused: it would leave no room for later resets.
     """
     ahead = terms.inconsistency_counter - consistent_counter
-    return (
-        0 < ahead <= RESET_COUNTER_STEP_MAX
-        and terms.inconsistency_counter <= RESET_COUNTER_MAX
-    )
+    return 0 < ahead <= RESET_COUNTER_STEP_MAX and terms.inconsistency_counter <= RESET_COUNTER_MAX
 
 
 def next_counter(counter: int) -> int:

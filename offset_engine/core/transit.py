@@ -150,9 +150,7 @@ def _receive_token(draft: Draft, known: Friend, message: MoveTokenMessage) -> No
     if isinstance(channel, Inconsistent):
         _try_reset(draft, known, channel.local_terms, message)
         return
-    if channel.offered_terms is not None and (
-        token.old_token == channel.offered_terms.reset_token
-    ):
+    if channel.offered_terms is not None and (token.old_token == channel.offered_terms.reset_token):
         # Both sides accepted at once: the reset of the side whose key hashes lower stands.
         if speaks_first(draft.state.local_public_key, key):
             _try_reset(draft, known, channel.offered_terms, message)
@@ -431,9 +429,7 @@ def break_channel(
         if are_terms_acceptable(remote_terms, channel.inconsistency_counter):
             counter = max(counter, remote_terms.inconsistency_counter)
     terms = _new_terms(draft, friend, counter, balances)
-    friend.channel = Inconsistent(
-        terms, remote_terms, last_incoming, channel.inconsistency_counter
-    )
+    friend.channel = Inconsistent(terms, remote_terms, last_incoming, channel.inconsistency_counter)
     friend.is_quarantined = False
     friend.wants_token = False
     draft.mark_dirty(key)
@@ -561,9 +557,7 @@ def accept_reset(draft: Draft, key: PublicKey) -> None:
     _settle_reset(draft, friend)
 
 
-def _try_reset(
-    draft: Draft, known: Friend, terms: ResetTerms, message: MoveTokenMessage
-) -> None:
+def _try_reset(draft: Draft, known: Friend, terms: ResetTerms, message: MoveTokenMessage) -> None:
     key = known.public_key
     ends = (draft.state.local_public_key, key)
     channel = receive_reset(terms, ends, message.move_token, draft.env.verify)

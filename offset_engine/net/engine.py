@@ -67,33 +67,21 @@ from offset_engine.core.events import (
 )
 from offset_engine.core.friend import listen_relays
 from offset_engine.core.link import CloseCode
-from offset_engine.core.messages import Edge, MoveTokenMessage, RoutesResponse
+from offset_engine.core.messages import Edge, RoutesResponse
 from offset_engine.core.node import SentOnLink, next_deadline_ms, outgoing, step
 from offset_engine.core.routing import edges
 from offset_engine.core.state import NodeState
-from offset_engine.core.values import (
-    OPERATIONS_PER_TOKEN_MAX,
-    PrivateKey,
-    PublicKey,
-    Signature,
-    Timers,
-)
+from offset_engine.core.values import PrivateKey, PublicKey, Signature, Timers
 from offset_engine.errors import DecodeError, InvariantError, StoreFullError, TransportError
 from offset_engine.net.connection import monotonic_ms
+from offset_engine.net.inbox import FriendEvent, Inbox
 from offset_engine.net.index_client import IndexClient
 from offset_engine.net.peers import Peers, endpoint_of
 from offset_engine.store import Store
 
 _log: Final = logging.getLogger(__name__)
 
-BATCH_EVENTS_MAX: Final = 64
-BATCH_MESSAGES_MIN: Final = 16
-"""So much of a batch is for friends' messages if there are any, however many commands wait."""
-BATCH_OPERATIONS_MAX: Final = OPERATIONS_PER_TOKEN_MAX
-"""A batch takes no further message beyond so many operations: about 10 ms of stepping."""
 COMMANDS_MAX: Final = 256
-FRIEND_MESSAGES_MAX: Final = 4
-INBOX_BYTES_MAX: Final = 4 * 1024 * 1024
 SLOW_COMMIT_MS: Final = 5
 """Commits slower than this (median of the last 32) are moved to a thread."""
 INVARIANTS_BROKEN_MAX: Final = 3
@@ -148,16 +136,6 @@ class _Answer:
         self.result: CommandDone | None = None
 
 
-class _Waiting:
-    """A friend's message in the inbox, with its size."""
-
-    __slots__ = ("event", "size")
-
-    def __init__(self, event: MessageArrived | UnreadableArrived, size: int) -> None:
-        self.event = event
-        self.size = size
-
-
 class Counters:
     """What an engine did, for measurements: steps, commits, events and the time of commits."""
 
@@ -196,10 +174,7 @@ class Engine:
         self._local = public_key_of(identity)
         self._imported = dict.fromkeys(imported)
         self._diagnostics = diagnostics
-        self._urgent: deque[Event] = deque()
-        self._arrived: deque[_Waiting] = deque()
-        self._arrived_bytes = 0
-        self._unread: dict[PublicKey, int] = {}
+        self._inbox = Inbox()
         self._paused: dict[PublicKey, None] = {}
         self._wake = anyio.Event()
         self._deadline_changed = anyio.Event()
@@ -253,7 +228,7 @@ class Engine:
                 tasks.start_soon(self._watch_deadlines)
                 task_status.started()
                 while True:
-                    if not self._urgent and not self._arrived:
+                    if not self._inbox:
                         self._wake = anyio.Event()
                         await self._wake.wait()
                     await self._work_off()
@@ -290,8 +265,8 @@ class Engine:
                 await answer.done.wait()
             finally:
                 del self._answers[number]
-                if answer.result is None and given in self._urgent:
-                    self._urgent.remove(given)
+                if answer.result is None:
+                    self._inbox.withdraw(given)
         if answer.result is None:
             raise TransportError("this card was switched off meanwhile")
         return answer.result
@@ -305,7 +280,7 @@ class Engine:
     # --- what arrives ---------------------------------------------------------------------------
 
     def _post(self, event: Event) -> None:
-        self._urgent.append(event)
+        self._inbox.put(event)
         self._wake.set()
 
     def link_adopted(self, friend: PublicKey, link_id: int) -> None:
@@ -328,27 +303,14 @@ class Engine:
         if message is not None:
             self._arrive(MessageArrived(friend, link_id, message), len(payload))
 
-    def _arrive(self, event: MessageArrived | UnreadableArrived, size: int) -> None:
+    def _arrive(self, event: FriendEvent, size: int) -> None:
         friend = event.friend
-        self._arrived.append(_Waiting(event, size))
-        self._arrived_bytes += size
-        unread = self._unread[friend] = self._unread.get(friend, 0) + 1
-        is_full = unread >= FRIEND_MESSAGES_MAX or self._arrived_bytes > INBOX_BYTES_MAX
-        if is_full and friend not in self._paused:
+        if self._inbox.put_message(event, size) and friend not in self._paused:
             self._paused[friend] = None
             self.peers.pause(friend)
         self._wake.set()
 
-    def _next_message(self) -> MessageArrived | UnreadableArrived:
-        waiting = self._arrived.popleft()
-        friend = waiting.event.friend
-        self._arrived_bytes -= waiting.size
-        self._unread[friend] -= 1
-        if not self._unread[friend]:
-            del self._unread[friend]
-        return waiting.event
-
-    def link_writable(self, friend: PublicKey, link_id: int) -> None:
+    def link_writable(self, friend: PublicKey, link_id: int) -> None:  # noqa: ARG002 - the newest counts
         """A link has taken everything: send what came up meanwhile."""
         self._pump(friend)
 
@@ -380,7 +342,7 @@ class Engine:
 
     async def _work_off(self) -> None:
         """Take everything that waits, up to a batch; save; then let the effects out."""
-        events = self._take_batch()
+        events = self._inbox.take_batch()
         if not events:
             return
         try:
@@ -390,19 +352,6 @@ class Engine:
             return
         await self._finish(result, events, len(events))
         await anyio.lowlevel.checkpoint()
-
-    def _take_batch(self) -> tuple[Event, ...]:
-        events: list[Event] = []
-        urgent_max = BATCH_EVENTS_MAX - min(len(self._arrived), BATCH_MESSAGES_MIN)
-        while self._urgent and len(events) < urgent_max:
-            events.append(self._urgent.popleft())
-        operations = 0
-        while self._arrived and len(events) < BATCH_EVENTS_MAX:
-            operations += _operations_in(self._arrived[0].event)
-            if events and operations > BATCH_OPERATIONS_MAX:
-                break
-            events.append(self._next_message())
-        return tuple(events)
 
     async def _finish(self, result: Step, events: tuple[Event, ...], count: int) -> bool:
         """Save what came of the first `count` events, then let its effects out.
@@ -449,7 +398,7 @@ class Engine:
         """
         _log.error("the disk is full, nothing was saved or sent: %s", error)
         kept: list[Event] = []
-        for event in (*events, *(waiting.event for waiting in self._arrived)):
+        for event in (*events, *self._inbox.take_messages()):
             match event:
                 case CommandGiven(number) if number != _OWN_COMMAND:
                     fault = CommandFault.STORE_FULL
@@ -462,10 +411,7 @@ class Engine:
                     pass  # what was due is still due
                 case _:
                     kept.append(event)
-        self._urgent.extendleft(reversed(kept))
-        self._arrived.clear()
-        self._arrived_bytes = 0
-        self._unread.clear()
+        self._inbox.put_back(kept)
         self._resume_readers()
         await anyio.sleep(STORE_RETRY_MS / 1000)
         self._rearm()
@@ -473,24 +419,30 @@ class Engine:
     async def _work_off_singly(self, events: tuple[Event, ...]) -> None:
         """Our own state turned out impossible: find the event, blame its friend, go on without (R26)."""
         for index, event in enumerate(events):
+            done: tuple[Event, ...] = (event,)
             try:
-                result = step(self._state, (event,), self._env)
+                result = step(self._state, done, self._env)
             except InvariantError as error:
-                self._broken += 1
-                self._write_diagnostic(event, error)
-                is_friends = isinstance(event, MessageArrived | UnreadableArrived)
-                if not is_friends or self._broken >= INVARIANTS_BROKEN_MAX:
-                    raise
-                _log.exception("disabling friend %s: its message broke an invariant", event.friend)
-                # At once, so that whatever else it sent is dropped unread.
-                given = CommandGiven(_OWN_COMMAND, DisableFriend(event.friend))
-                blame = (UnreadableArrived(event.friend, event.link_id), given)
-                result = step(self._state, blame, self._env)
-                if not await self._finish(result, (*blame, *events[index + 1 :]), 0):
-                    return
-            else:
-                if not await self._finish(result, events[index:], 1):
-                    return
+                done = self._blame(event, error)
+                result = step(self._state, done, self._env)
+            if not await self._finish(result, (*done, *events[index + 1 :]), len(done)):
+                return
+
+    def _blame(self, event: Event, error: InvariantError) -> tuple[Event, ...]:
+        """What gets rid of the friend whose message broke an invariant, if it was a friend's.
+
+        At once: whatever else it sent is then dropped unread. `UnreadableArrived` closes the link and
+        makes reports say that something is wrong with this friend.
+        """
+        self._broken += 1
+        self._write_diagnostic(event, error)
+        if self._broken >= INVARIANTS_BROKEN_MAX or not isinstance(event, FriendEvent):
+            raise error
+        _log.error("disabling friend %s: its message broke an invariant", event.friend)
+        return (
+            UnreadableArrived(event.friend, event.link_id),
+            CommandGiven(_OWN_COMMAND, DisableFriend(event.friend)),
+        )
 
     def _write_diagnostic(self, event: Event, error: InvariantError) -> None:
         """Write down what broke, without anything secret: the kind of event and the trace."""
@@ -505,7 +457,7 @@ class Engine:
             _log.error("cannot write %s: %s", self._diagnostics, problem)
 
     def _resume_readers(self) -> None:
-        for friend in [key for key in self._paused if key not in self._unread]:
+        for friend in [key for key in self._paused if not self._inbox.has_unread(key)]:
             del self._paused[friend]
             self.peers.resume(friend)
 
@@ -577,10 +529,3 @@ class Engine:
             self.peers.set_friend(key, friend.remote_relays, old)
         self._known_friends = dict.fromkeys(enabled)
         self.index.set_servers(state.index_servers)
-
-
-def _operations_in(event: MessageArrived | UnreadableArrived) -> int:
-    """What a message costs to step: the operations in its move token."""
-    if isinstance(event, MessageArrived) and isinstance(event.message, MoveTokenMessage):
-        return sum(len(one.operations) for one in event.message.move_token.operations)
-    return 0

@@ -1,8 +1,9 @@
 """Keep one session with an index server: rotate on failure, report edges, pass questions and answers.
 
 `core.index_session` decides what to say on one connection; this keeps a connection alive, in the user's
-order starting at a random server, with back-off per round. Questions asked while no server is reachable wait
-for the next one, at most 64; the node gives each up by its own deadline.
+order starting at a random server, with back-off per round. Of the node's questions 64 are open at a server,
+up to 1 024 more wait: for an answer to another one, or for a server. Those open when a connection ends are
+put again to the next server. The node gives each up by its own deadline, so older ones are dropped.
 
 Source: PROTOCOL.md, "Index servers"; network.md §4.11.
 """
@@ -14,10 +15,12 @@ from enum import StrEnum
 from typing import Final
 
 import anyio
+from anyio.abc import TaskGroup
 
 from offset_engine.core.codec import decode_index_server_message, encode_index_client_message
 from offset_engine.core.crypto import expand_seed, public_key_of, sign
 from offset_engine.core.index_session import (
+    OPEN_QUESTIONS_MAX,
     Fail,
     IndexSession,
     Output,
@@ -44,7 +47,7 @@ from offset_engine.net.transport import Endpoint, dial
 
 _log: Final = logging.getLogger(__name__)
 
-QUESTIONS_WAITING_MAX: Final = 64
+QUESTIONS_WAITING_MAX: Final = 1_024
 
 
 class IndexState(StrEnum):
@@ -94,7 +97,10 @@ class IndexClient:
         self._node = public_key_of(endpoint.identity)
         self._servers: tuple[NamedAddress, ...] = ()
         self._changed = anyio.Event()
-        self._waiting: deque[RoutesRequest] = deque()
+        self._waiting: deque[tuple[int, RoutesRequest]] = deque()
+        self._open: dict[Uid, tuple[int, RoutesRequest]] = {}
+        """Questions with this server, each with the moment it was first asked."""
+        self._serving: tuple[PublicKey, anyio.CancelScope] | None = None
         self._session: IndexSession | None = None
         self._connection: Connection | None = None
         self._retime = anyio.Event()
@@ -108,22 +114,28 @@ class IndexClient:
             self._servers = servers
             self._changed.set()
             self._changed = anyio.Event()
-            keys = {server.public_key for server in servers}
-            if self._connection is not None and self._connection.peer not in keys:
-                self._connection.close(CloseCode.NORMAL)
+            if self._serving is not None:
+                key, scope = self._serving
+                if all(server.public_key != key for server in servers):
+                    scope.cancel()
 
     def edges_changed(self) -> None:
         """What the node would report may be different now; cheap."""
         self._edges_changed.set()
 
     def ask(self, request: RoutesRequest) -> None:
-        """Put a question, now or as soon as a server answers; too old ones give way."""
-        if self._session is not None and self._connection is not None:
-            self._do(self._session.ask(request, self._now()))
-            return
-        self._waiting.append(request)
-        while len(self._waiting) > QUESTIONS_WAITING_MAX:
+        """Put a question, now or as soon as possible; the oldest give way if too many wait."""
+        self._waiting.append((self._now(), request))
+        if len(self._waiting) > QUESTIONS_WAITING_MAX:
             self._waiting.popleft()
+        self._ask_waiting()
+
+    def _ask_waiting(self) -> None:
+        while self._session is not None and self._waiting and len(self._open) < OPEN_QUESTIONS_MAX:
+            asked_ms, request = self._waiting.popleft()
+            if self._now() - asked_ms < self._timers.route_answer_ms:
+                self._open[request.request_id] = (asked_ms, request)
+                self._do(self._session.ask(request, self._now()))
 
     async def run(self) -> None:
         """Keep a session until cancelled."""
@@ -141,7 +153,7 @@ class IndexClient:
             await self._serve(server)
             turn += 1
             lived = self._now() - started_ms >= self._timers.link_lived_ms
-            failures = 0 if lived else failures + 1
+            failures = 0 if lived or changed.is_set() else failures + 1
             self._enter(IndexState.WAITING, server.public_key, self.status.last_error)
             with anyio.move_on_after(self._pause_ms(failures) / 1000):
                 await changed.wait()
@@ -155,30 +167,32 @@ class IndexClient:
     # --- one session ----------------------------------------------------------------------------
 
     async def _serve(self, server: NamedAddress) -> None:
+        """Use one server until the connection ends or the server is no longer wanted."""
         self._enter(IndexState.CONNECTING, server.public_key, self.status.last_error)
-        try:
-            async with anyio.create_task_group() as tasks:
-                connection = await dial(
-                    self._endpoint,
-                    tasks,
-                    server.address,
-                    server.public_key,
-                    Purpose.INDEX_CLIENT,
-                )
-                self._open(connection, server)
-                tasks.start_soon(self._watch_deadlines)
-                tasks.start_soon(self._watch_edges)
-                ended = await connection.wait_closed()
-                if not self.status.last_error:
-                    self._enter(self.status.state, server.public_key, ended.reason or "closed")
-                tasks.cancel_scope.cancel()
-        except* TransportError as group:
-            error = str(group.exceptions[0])
-            self._enter(IndexState.WAITING, server.public_key, error)
-        finally:
-            self._close()
+        with anyio.CancelScope() as scope:
+            self._serving = (server.public_key, scope)
+            try:
+                async with anyio.create_task_group() as tasks:
+                    await self._converse(server, tasks)
+                    tasks.cancel_scope.cancel()
+            except* TransportError as group:
+                self._fail(str(group.exceptions[0]))
+            finally:
+                self._serving = None
+                self._close()
 
-    def _open(self, connection: Connection, server: NamedAddress) -> None:
+    async def _converse(self, server: NamedAddress, tasks: TaskGroup) -> None:
+        connection = await dial(
+            self._endpoint, tasks, server.address, server.public_key, Purpose.INDEX_CLIENT
+        )
+        self._begin(connection, server)
+        tasks.start_soon(self._watch_deadlines)
+        tasks.start_soon(self._watch_edges)
+        ended = await connection.wait_closed()
+        if not self.status.last_error:
+            self._fail(ended.reason or "the connection ended")
+
+    def _begin(self, connection: Connection, server: NamedAddress) -> None:
         session = IndexSession(
             self._node,
             Uid(self._endpoint.random_bytes(16)),
@@ -190,14 +204,12 @@ class IndexClient:
         self._enter(IndexState.REPORTING, server.public_key)
         connection.deliver_to(self._receive)
         self._do(session.start(self._now()))
-        waiting, self._waiting = self._waiting, deque()
-        for request in waiting:
-            self._do(session.ask(request, self._now()))
+        self._ask_waiting()
 
     def _close(self) -> None:
-        session, self._session, self._connection = self._session, None, None
-        if session is not None:
-            self._do(session.close())
+        self._session = self._connection = None
+        self._waiting.extendleft(reversed(self._open.values()))
+        self._open.clear()
 
     def _sign(self, message: bytes) -> Signature:
         return sign(self._expanded, message)
@@ -228,15 +240,20 @@ class IndexClient:
                         self._connection.send_nowait(encode_index_client_message(message))
                 case SessionUp():
                     self._enter(IndexState.UP, self.status.server)
-                case RoutesAnswered(_, response):
+                case RoutesAnswered(request_id, response):
+                    self._open.pop(request_id, None)
                     self._on_routes(response)
                 case RoutesUnanswered(request_id):
-                    _log.info("no answer to route question %s", request_id)
+                    # Another server may know, unless it is too late by now.
+                    if (unanswered := self._open.pop(request_id, None)) is not None:
+                        self._waiting.appendleft(unanswered)
                 case Fail(fault):
-                    self._enter(self.status.state, self.status.server, fault.value)
+                    self._fail(fault.value)
                     if self._connection is not None:
                         self._connection.close(CloseCode.NORMAL)
+                    self._close()
         self._retime.set()
+        self._ask_waiting()
 
     async def _watch_deadlines(self) -> None:
         while self._session is not None:
@@ -258,6 +275,9 @@ class IndexClient:
             if self._session is not None:
                 self._do(self._session.update_edges(self._edges(), self._now(), self._rand()))
             await anyio.sleep(self._timers.index_delta_ms / 8_000)
+
+    def _fail(self, error: str) -> None:
+        self._enter(self.status.state, self.status.server, error)
 
     def _enter(self, state: IndexState, server: PublicKey | None, error: str = "") -> None:
         self.status = IndexStatus(state, server, self._now(), error)

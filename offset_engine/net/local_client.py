@@ -21,6 +21,7 @@ from offset_engine.client import (
 from offset_engine.core.api import (
     Batch,
     Command,
+    CommandFault,
     InvoiceRecord,
     InvoiceReport,
     NodeReport,
@@ -31,9 +32,9 @@ from offset_engine.core.api import (
 )
 from offset_engine.core.payer import PayStage
 from offset_engine.core.report import invoice_report, pay_report, pending, report
-from offset_engine.core.signing import Invoice, invoice_buffer
+from offset_engine.core.signing import DECIMALS_NONE, Invoice, invoice_buffer
 from offset_engine.core.values import CREDITS_MAX, DESCRIPTION_BYTES_MAX, InvoiceId, PaymentId
-from offset_engine.errors import FileError
+from offset_engine.errors import TransportError
 from offset_engine.net.engine import Engine
 
 CHANGES_MAX: Final = 1_024
@@ -46,10 +47,15 @@ class LocalWatcher(Watcher):
         """Nothing has happened yet."""
         self._changes: dict[Notice, None] = {}
         self._missed = False
+        self._is_over = False
         self._news = anyio.Event()
 
-    def tell(self, notice: Notice) -> None:
-        """Something changed."""
+    def tell(self, notice: Notice | None) -> None:
+        """Something changed; None = the node has stopped."""
+        if notice is None:
+            self._is_over = True
+            self._news.set()
+            return
         if len(self._changes) >= CHANGES_MAX:
             self._missed = True
             self._changes.clear()
@@ -58,9 +64,16 @@ class LocalWatcher(Watcher):
         self._news.set()
 
     async def next(self) -> tuple[Notice, ...]:
-        """Wait for news; () = too much happened, look at everything."""
+        """Wait for news; () = too much happened, look at everything.
+
+        Raises:
+            TransportError: the node has stopped, and everything before was told.
+        """
         await self._news.wait()
-        self._news = anyio.Event()
+        if self._is_over and not self._changes and not self._missed:
+            raise TransportError("this card is switched off")
+        if not self._is_over:
+            self._news = anyio.Event()
         changes, self._changes = tuple(self._changes), {}
         missed, self._missed = self._missed, False
         return () if missed else changes
@@ -123,15 +136,16 @@ class LocalClient(Client):
         return self._engine.store.history(kind, before, limit)
 
     async def sign_invoice(self, terms: InvoiceTerms) -> Invoice:
-        """See `Client.sign_invoice`.
-
-        Raises:
-            FileError: the amount or the description is out of range.
-        """
+        """See `Client.sign_invoice`."""
         if not 1 <= terms.amount <= CREDITS_MAX:
-            raise FileError("an invoice asks for at least 1 credit")
+            raise CommandRefusedError(
+                CommandFault.INVALID_AMOUNT, f"an invoice asks for 1 to {CREDITS_MAX} credits"
+            )
         if len(terms.description.encode()) > DESCRIPTION_BYTES_MAX:
-            raise FileError(f"a description has at most {DESCRIPTION_BYTES_MAX} bytes")
+            raise CommandRefusedError(
+                CommandFault.INVALID_ARGUMENT,
+                f"a description has at most {DESCRIPTION_BYTES_MAX} bytes",
+            )
         env = self._engine.env
         created = env.wall_ms // 1000
         unsigned = Invoice(
@@ -142,6 +156,7 @@ class LocalClient(Client):
             terms.description,
             created,
             0 if terms.lasts_s is None else created + terms.lasts_s,
+            DECIMALS_NONE if terms.decimals is None else terms.decimals,
         )
         return Invoice(
             unsigned.invoice_id,

@@ -1,34 +1,21 @@
 """What the engine may ask of a store, and the names of the five histories."""
 
 from collections.abc import Sequence
-from enum import Enum
-from typing import Final, Protocol
+from typing import Protocol
 
-from offset_engine.core.api import InvoiceRecord, PaymentRecord, Record
+from offset_engine.core.api import (
+    HISTORY_PAGE_MAX,
+    HistoryEntry,
+    HistoryKind,
+    InvoiceRecord,
+    PaymentRecord,
+    Record,
+)
 from offset_engine.core.events import Touched
 from offset_engine.core.state import NodeState
-from offset_engine.core.values import InvoiceId, PaymentId, value
+from offset_engine.core.values import InvoiceId, PaymentId
 
-HISTORY_PAGE_MAX: Final = 1_000
-"""Entries of history given out at once."""
-
-
-class HistoryKind(Enum):
-    """Which history."""
-
-    PAYMENTS = "payments"
-    INVOICES = "invoices"
-    FORWARDS = "forwards"
-    LOSSES = "losses"
-    RESETS = "resets"
-
-
-@value
-class HistoryEntry:
-    """A record with its running number: later records have higher ones."""
-
-    number: int
-    record: Record
+__all__ = ["HISTORY_PAGE_MAX", "HistoryEntry", "HistoryKind", "Store", "touched_between"]
 
 
 class Store(Protocol):

@@ -21,11 +21,12 @@ from offset_engine.core.events import (
     Effect,
     Event,
     FriendDirty,
+    MessageArrived,
     RoutesArrived,
     Started,
 )
 from offset_engine.core.messages import FriendMessage, Part, RouteChoice, RoutesResponse
-from offset_engine.core.node import step
+from offset_engine.core.node import outgoing, step
 from offset_engine.core.payer import PayStage
 from offset_engine.core.report import friend_report
 from offset_engine.core.signing import Invoice
@@ -67,7 +68,7 @@ class MortalCard(Card):
         self.history = history
         self.saves = 0
         self.dies_at: tuple[int, Point] | None = None
-        self.on_dirty: Callable[[], None] = lambda: None
+        self.wires: Wires | None = None
         super().__init__(name, number)
         self.store = MemoryStore(self.key)
         nothing = NodeState(self.key)
@@ -95,7 +96,7 @@ class MortalCard(Card):
         for effect in effects:
             self._carry_out(effect)
         if dies is Point.HALF_SENT:
-            self.on_dirty()
+            self._write()
             raise Died
         return effects
 
@@ -110,6 +111,15 @@ class MortalCard(Card):
                 self.questions.append(request)
             case _:
                 pass
+
+    def _write(self) -> None:
+        """Let leave what the effects so far allow, as a writer between two effects would."""
+        assert self.wires is not None
+        for key in self.dirty:
+            link = self.wires.up.get((self.key, key))
+            if link is not None:
+                messages, self.sent[key] = outgoing(self.state, key, self.sent[key])
+                self.wires._deliver(self, self.wires.cards[key], link, messages)
 
     def restart(self) -> None:
         """Come back with what was saved."""
@@ -204,7 +214,9 @@ class Story:
     def _answer_questions(self) -> bool:
         wants = bool(self.buyer.questions)
         for question in self.buyer.questions:
-            choices = (RouteChoice(0, self.routes),)
+            # The very part that is missing, or everything; never a detour that changes the balances.
+            missing = tuple(one for one in self.routes if one.amount == question.amount)
+            choices = (RouteChoice(0, missing or self.routes),)
             answer = RoutesResponse(question.request_id, 0, question.amount, 0, choices)
             self.buyer.feed(RoutesArrived(answer))
         self.buyer.questions.clear()
@@ -248,9 +260,7 @@ class Story:
     @property
     def balances(self) -> tuple[int, ...]:
         """Every balance, to be compared with an undisturbed run."""
-        return tuple(
-            one.balance(other, self.invoice.currency) for one, other in self.friendships
-        )
+        return tuple(one.balance(other, self.invoice.currency) for one, other in self.friendships)
 
 
 Cut = Callable[[Card, Card, FriendMessage], FriendMessage | None]
@@ -267,8 +277,6 @@ def cut_at(story: Story, number: int, *, delivers: bool) -> None:
             return message
         if delivers:
             link = story.wires.up[src.key, dest.key]
-            from offset_engine.core.events import MessageArrived
-
             dest.feed(MessageArrived(src.key, link, message))
         story.wires.cut(src, dest)
         return None

@@ -10,7 +10,16 @@ import pytest
 from offset_engine.core.api import DisputeFriend
 from offset_engine.core.values import Rate
 from tests.covers import covers
-from tests.fakes import Wires, assert_settled, befriend, new_invoice, part, with_index, wish
+from tests.fakes import (
+    Wires,
+    assert_settled,
+    befriend,
+    give_token,
+    new_invoice,
+    part,
+    wish,
+    with_index,
+)
 from tests.property.mortal import AllHonest, MortalCard, Point, Story, cut_at
 from tests.sim.history import History
 
@@ -23,6 +32,8 @@ def _friends(
     history = History(AllHonest())
     cards = {name: MortalCard(name, n, history) for n, name in enumerate(names, 1)}
     wires = Wires(*cards.values())
+    for card in cards.values():
+        card.wires = wires
     friendships = [(cards[pair[0]], cards[pair[1]]) for pair in pairs]
     for one, other in friendships:
         befriend(one, other, rates=(CHARGE, CHARGE))
@@ -62,7 +73,23 @@ def line_with_reset() -> Story:
     return story
 
 
-STORIES = (line, two_ways, line_with_reset)
+def line_asking_for_tokens() -> Story:
+    """C3, where everybody lacks the token just when a request is to be sent, so that it waits first."""
+    story = line()
+    for one, other in story.friendships:
+        give_token(story.wires, one, other)
+    return story
+
+
+def two_ways_asking_for_tokens() -> Story:
+    """X, likewise."""
+    story = two_ways()
+    for one, other in story.friendships:
+        give_token(story.wires, one, other)
+    return story
+
+
+STORIES = (line, line_asking_for_tokens, two_ways, two_ways_asking_for_tokens, line_with_reset)
 
 
 def undisturbed(make: Callable[[], Story]) -> tuple[Story, dict[str, int], int]:
@@ -102,6 +129,8 @@ def test_dying_at_any_save_changes_nothing_in_the_end(
             card.dies_at = (card.saves + number, point)
             finish(story, plain.balances, (name, number, point))
             assert card.dies_at is None, "it never died"
+            if card in (story.buyer, story.seller):
+                assert story.wish_number == 1, "only what waits at a mediator is given back"
 
 
 @covers("PT26")

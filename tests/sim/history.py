@@ -311,6 +311,7 @@ class History:
         self.restored[node] = None
         self.complete = {k: v for k, v in self.complete.items() if k[0] != node}
         self.released = {k: v for k, v in self.released.items() if k[0] != node}
+        self.paid = {k: v for k, v in self.paid.items() if k[0] != node}
 
     # --- the end --------------------------------------------------------------------------------
 

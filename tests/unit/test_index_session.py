@@ -5,8 +5,8 @@ import pytest
 from offset_engine.core.crypto import expand_seed, public_key_of, sign, verify
 from offset_engine.core.index import AckCode, IndexLimits, IndexServer, Send
 from offset_engine.core.index_session import (
-    Fail,
     OPEN_QUESTIONS_MAX,
+    Fail,
     IndexSession,
     RoutesAnswered,
     RoutesUnanswered,

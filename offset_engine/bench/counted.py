@@ -1,0 +1,59 @@
+"""A store that counts what it really writes, so that a measurement can say commits and rows per payment."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from offset_engine.bench.figures import BenchError
+from offset_engine.core.api import Record
+from offset_engine.core.events import Touched
+from offset_engine.core.state import NodeState
+from offset_engine.core.values import PublicKey
+from offset_engine.store import SqliteStore
+
+_REMEMBERED: Final = 4_096
+
+
+class CountedStore(SqliteStore):
+    """A `SqliteStore`; saves that had nothing to write are not counted."""
+
+    commits = 0
+    rows = 0
+    """Inserted, replaced and deleted."""
+    _taken: deque[int] | None = None
+
+    @classmethod
+    def reopen(cls, path: Path, key: PublicKey) -> "CountedStore":
+        """Open an existing database; see `SqliteStore.open`.
+
+        Raises:
+            StoreError: it cannot be opened.
+            BenchError: never; it tells the type checker what `open` returns.
+        """
+        store = cls.open(path, key)
+        if not isinstance(store, cls):
+            raise BenchError("opened another kind of store")
+        return store
+
+    @property
+    def commits_ns(self) -> deque[int]:
+        """How long the newest commits took."""
+        if self._taken is None:
+            self._taken = deque(maxlen=_REMEMBERED)
+        return self._taken
+
+    def save(
+        self, old: NodeState, new: NodeState, touched: Touched, records: Sequence[Record]
+    ) -> None:
+        """See `Store.save`."""
+        before = self._connection.total_changes
+        started = time.perf_counter_ns()
+        super().save(old, new, touched, records)
+        taken = time.perf_counter_ns() - started
+        rows = self._connection.total_changes - before
+        if rows:
+            self.rows += rows
+            self.commits += 1
+            self.commits_ns.append(taken)
