@@ -100,7 +100,7 @@ class IndexClient:
         self._waiting: deque[tuple[int, RoutesRequest]] = deque()
         self._open: dict[Uid, tuple[int, RoutesRequest]] = {}
         """Questions with this server, each with the moment it was first asked."""
-        self._serving: tuple[PublicKey, anyio.CancelScope] | None = None
+        self._serving: tuple[NamedAddress, anyio.CancelScope] | None = None
         self._session: IndexSession | None = None
         self._connection: Connection | None = None
         self._retime = anyio.Event()
@@ -115,8 +115,14 @@ class IndexClient:
             self._changed.set()
             self._changed = anyio.Event()
             if self._serving is not None:
-                key, scope = self._serving
-                if all(server.public_key != key for server in servers):
+                used, scope = self._serving
+                # A link that is up is the same server's, whatever its address is now.
+                wanted = (
+                    {server.relay for server in servers}
+                    if self._connection is None
+                    else {server.public_key for server in servers}
+                )
+                if used.relay not in wanted and used.public_key not in wanted:
                     scope.cancel()
 
     def edges_changed(self) -> None:
@@ -170,7 +176,7 @@ class IndexClient:
         """Use one server until the connection ends or the server is no longer wanted."""
         self._enter(IndexState.CONNECTING, server.public_key, self.status.last_error)
         with anyio.CancelScope() as scope:
-            self._serving = (server.public_key, scope)
+            self._serving = (server, scope)
             try:
                 async with anyio.create_task_group() as tasks:
                     await self._converse(server, tasks)

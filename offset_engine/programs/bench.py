@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +27,7 @@ from offset_engine.bench import (
     measure_store,
 )
 from offset_engine.core.values import value
-from offset_engine.programs.arguments import Commands, Output, Parser
+from offset_engine.programs.arguments import Commands, Output, Parser, add_output_flags
 from offset_engine.programs.arguments import run as run_program
 
 WHAT: Final = "measure speed, latency and sizes, next to what this machine could do at best"
@@ -51,16 +51,225 @@ def add_parser(commands: Commands) -> None:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The measurements and their flags."""
-    found = parser.add_subparsers(dest="measurement", required=True, metavar="WHAT")
-    measurements = Commands.__new__(Commands)
-    measurements.__dict__["_actions"] = found
-    payments = measurements.add("payments", "payments per second and how long one takes")
-    _add_count(payments, "--payments", PaymentsPlan().payments, "payments in random arrivals")
-    _add_count(payments, "--in-flight", PaymentsPlan().in_flight, "payers at the same time")
-    store = measurements.add("store", "commits per second, bytes per friend and per payment")
-    _add_count(store, "--payments", StorePlan().payments, "payments until growth is looked at")
-    for parser_on_disk in (payments, store):
-        _add_disk(parser_on_disk)
-    relay = measurements.add("relay", "memory per waiting listener, speed of a tunnel")
-    _add_count(relay, "--listeners", RelayPlan().listeners, "listeners whose memory is measured")
-    _add_count(relay, "--mib", RelayPlan().mib, "MiB through the tunnel")
+    found = parser.add_subparsers(
+        dest="measurement", required=True, metavar="WHAT", parser_class=argparse.ArgumentParser
+    )
+    for name, (what, add_own) in _MEASUREMENTS.items():
+        one = found.add_parser(name, help=what, description=what, allow_abbrev=False)
+        add_output_flags(one, top=False)
+        add_own(one)
+
+
+def _payments_flags(parser: argparse.ArgumentParser) -> None:
+    plan = PaymentsPlan()
+    _add_count(parser, "--payments", plan.payments, "payments in random arrivals")
+    _add_count(parser, "--in-flight", plan.in_flight, "payers at the same time", 512)
+    _add_disk(parser)
+
+
+def _store_flags(parser: argparse.ArgumentParser) -> None:
+    plan = StorePlan()
+    _add_count(parser, "--payments", plan.payments, "payments until growth is looked at")
+    _add_count(parser, "--friends", plan.friends, "friends whose size is measured", 2_000)
+    _add_disk(parser)
+
+
+def _relay_flags(parser: argparse.ArgumentParser) -> None:
+    plan = RelayPlan()
+    _add_count(parser, "--listeners", plan.listeners, "listeners whose memory is measured", 5_000)
+    _add_count(parser, "--mib", plan.mib, "MiB through the tunnel", 4_096)
+
+
+_MEASUREMENTS: Final[
+    Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
+] = {
+    "payments": ("payments per second, and how long one takes", _payments_flags),
+    "store": ("commits per second, bytes per friend and per payment", _store_flags),
+    "relay": ("memory per waiting listener, speed of a tunnel", _relay_flags),
+}
+
+
+def _add_count(
+    parser: argparse.ArgumentParser, flag: str, default: int, what: str, most: int = _COUNT_MAX
+) -> None:
+    def count(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
+            raise argparse.ArgumentTypeError(f"give a whole number from 1 to {most}")
+        return int(text)
+
+    what = f"{what} (default {default})"
+    parser.add_argument(flag, type=count, default=default, metavar="N", help=what)
+
+
+def _add_disk(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--directory",
+        type=_directory,
+        metavar="DIR",
+        help="measure the disk DIR is on (default: where temporary files go)",
+    )
+
+
+def _directory(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text[:80]!a} is no directory")
+    return Path(text)
+
+
+def bench(args: argparse.Namespace, output: Output) -> None:
+    """Measure and report.
+
+    Raises:
+        OffsetError: a measurement could not be made.
+    """
+    output.detail("measuring; this takes up to a minute")
+    try:
+        figures, lines = _measure(args)
+    except OSError as error:
+        raise BenchError(f"the system does not let us measure: {error}") from error
+    if args.json:
+        output.result(figures)  # type: ignore[arg-type]  # floats, which Json leaves out for money
+    else:
+        _print(args.measurement, lines)
+
+
+def _measure(args: argparse.Namespace) -> "tuple[Figures, list[Line]]":
+    match args.measurement:
+        case "payments":
+            plan = PaymentsPlan(args.payments, args.in_flight, directory=args.directory)
+            figures = measure_payments(plan)
+            return figures, _payments_lines(figures)
+        case "store":
+            figures = measure_store(
+                StorePlan(args.payments, args.friends, directory=args.directory)
+            )
+            return figures, _store_lines(figures)
+        case _:
+            figures = measure_relay(RelayPlan(args.listeners, args.mib))
+            return figures, _relay_lines(figures)
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+
+@value
+class Line:
+    """One figure: what it is, how much, the floor beside it, and its budget (at most) if it has one."""
+
+    what: str
+    measured: float | None
+    unit: str = ""
+    floor: float | None = None
+    bar: float | None = None
+    aim: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """How it compares with its budget."""
+        if self.bar is None or self.aim is None or self.measured is None:
+            return ""
+        if self.measured <= self.aim:
+            return "aim met"
+        return "bar met" if self.measured <= self.bar else "MISSED"
+
+
+def _number(figures: Mapping[str, Figure], *path: str) -> float | None:
+    found: Figure = figures
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, int | float) else None
+
+
+def _payments_lines(figures: Figures) -> list[Line]:
+    def get(*path: str) -> float | None:
+        return _number(figures, *path)
+
+    commit_ms = get("commit_ms")
+    is_quick = commit_ms is not None and commit_ms <= _COMMIT_MS_MAX
+    p50, p99 = ((40, 15), (120, 120)) if is_quick else ((None, None), (None, None))
+    floor = get("floor_per_second")
+    latency_floor = get("latency_floor_ms")
+    lines = [
+        Line("random arrivals", get("payments_per_second"), "/s", floor),
+        Line("  times the floor", get("ratio_to_floor"), "x", None, 20, 8),
+        Line("waves", get("waves", "payments_per_second"), "/s", floor),
+        Line("  times the floor", get("waves", "ratio_to_floor"), "x"),
+        Line("bare cores, times the floor", get("core_ratio_to_floor"), "x", None, 4, 2),
+        Line(
+            "  one alone, times its floor",
+            get("core_alone_ratio_to_token_floor"),
+            "x",
+            None,
+            2.5,
+            1.5,
+        ),
+        Line("one payment, idle: p50", get("latency_ms", "p50"), "ms", latency_floor, *p50),
+        Line("  p99", get("latency_ms", "p99"), "ms", latency_floor, *p99),
+        Line("  with route search, p50", get("latency_with_search_ms", "p50"), "ms"),
+        Line("  under load, p50", get("latency_loaded_ms", "p50"), "ms"),
+        Line("a commit", commit_ms, "ms", get("fsync_ms")),
+    ]
+    for part, path in (("alone", ("alone",)), ("waves", ("waves",)), ("random", ())):
+        for name in ("tokens", "steps", "commits", "rows"):
+            lines.append(Line(f"{name} a payment, {part}", get(*path, f"{name}_per_payment")))
+    return lines
+
+
+def _store_lines(figures: Figures) -> list[Line]:
+    def get(*path: str) -> float | None:
+        return _number(figures, *path)
+
+    lines = [
+        Line("commits", get("commits_per_second"), "/s", get("floor_per_second")),
+        Line("a commit", get("commit_ms"), "ms", get("fsync_ms")),
+        Line("rows a commit", get("rows_per_commit")),
+        Line(
+            "a friend and currency", get("bytes_per_friend_currency"), "bytes", None, 4096, 2048
+        ),
+    ]
+    for role in ("buyer", "mediator", "seller"):
+        history = get("history_bytes_per_payment", role)
+        lines.append(Line(f"history a payment, {role}", history, "bytes", None, 1024, 1024))
+        growth = get("state_growth_bytes", role)
+        lines.append(Line(f"growth of state, {role}", growth, "bytes"))
+    return lines
+
+
+def _relay_lines(figures: Figures) -> list[Line]:
+    def get(name: str) -> float | None:
+        return _number(figures, name)
+
+    speed, floor = get("tunnel_mib_per_second"), get("floor_mib_per_second")
+    return [
+        Line("a waiting listener", get("kib_per_listener"), "KiB", None, 80, 40),
+        Line("a tunnel", speed, "MiB/s", floor),
+        Line("  times slower than plain TCP", get("ratio_to_floor"), "x"),
+    ]
+
+
+def _print(title: str, lines: Sequence[Line]) -> None:
+    console = Console(file=sys.stdout)
+    is_plain = not console.is_terminal
+    table = Table(title=f"offset bench {title}")
+    if is_plain:
+        console.width = _PLAIN_WIDTH
+        table.box = None
+    for heading in ("", "measured", "floor", "bar", "aim", ""):
+        table.add_column(heading, justify="right" if heading else "left")
+    for line in lines:
+        table.add_row(
+            line.what,
+            _text(line.measured, line.unit),
+            _text(line.floor, line.unit),
+            _text(line.bar, line.unit, "at most "),
+            _text(line.aim, line.unit),
+            line.verdict,
+        )
+    console.print(table)
+
+
+def _text(number: float | None, unit: str, before: str = "") -> str:
+    if number is None:
+        return ""
+    digits = f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
+    return f"{before}{digits} {unit}".rstrip()

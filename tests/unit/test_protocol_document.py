@@ -37,7 +37,14 @@ from offset_engine.core.crypto import (
 from offset_engine.core.mutual_credit import OperationFault
 from offset_engine.core.payer import PayFailure, PayStage
 from offset_engine.core.payment import PaymentStage
-from offset_engine.core.token_channel import TokenFault, TokenParts, new_channel, prefix_of, seal
+from offset_engine.core.token_channel import (
+    Outgoing,
+    TokenFault,
+    TokenParts,
+    new_channel,
+    prefix_of,
+    seal,
+)
 from offset_engine.core.values import (
     Currency,
     HashResult,
@@ -252,7 +259,7 @@ UPDATE = m.IndexUpdate(
     SIGNATURE,
 )
 PART = m.Part((KEY, OTHER), 1, 0, 1)
-SAMPLES: dict[type, object] = {
+SAMPLES: dict[type, typing.Any] = {
     type(one): one
     for one in (
         m.MoveTokenMessage(TOKEN, False),
@@ -315,13 +322,13 @@ def inner_arrays() -> dict[str, list[object]]:
         assert isinstance(found, list)
         return found
 
-    token = wire(codec.encode_friend_message(SAMPLES[m.MoveTokenMessage]))[1]  # type: ignore[arg-type]
-    terms = wire(codec.encode_friend_message(SAMPLES[m.InconsistencyMessage]))[1]  # type: ignore[arg-type]
+    token = wire(codec.encode_friend_message(SAMPLES[m.MoveTokenMessage]))[1]
+    terms = wire(codec.encode_friend_message(SAMPLES[m.InconsistencyMessage]))[1]
     edge, removed = wire(codec.encode_index_client_message(UPDATE))[7]
-    asked = wire(codec.encode_index_client_message(SAMPLES[m.RoutesRequest]))  # type: ignore[arg-type]
-    choice = wire(codec.encode_index_server_message(SAMPLES[m.RoutesResponse]))[5][0]  # type: ignore[arg-type]
-    forward = wire(codec.encode_index_peer_message(SAMPLES[m.Forward]))  # type: ignore[arg-type]
-    alive = wire(codec.encode_index_peer_message(SAMPLES[m.AliveNodes]))  # type: ignore[arg-type]
+    asked = wire(codec.encode_index_client_message(SAMPLES[m.RoutesRequest]))
+    choice = wire(codec.encode_index_server_message(SAMPLES[m.RoutesResponse]))[5][0]
+    forward = wire(codec.encode_index_peer_message(SAMPLES[m.Forward]))
+    alive = wire(codec.encode_index_peer_message(SAMPLES[m.AliveNodes]))
     return {
         "MoveToken": token,
         "CurrencyOperations": token[1][0],
@@ -470,8 +477,8 @@ def first_move_token() -> m.MoveToken:
     relays = (RelayAddress(CAROL, "127.0.0.1:1337"),)
     parts = TokenParts((), relays, (FST, USD), token_wanted=False)
     seal(channel, parts, RandValue(b"\x77" * 16), lambda buffer: signed_by(SEEDS[1], buffer))
-    assert not isinstance(channel.direction, type(new_channel(BOB, ALICE).direction))
-    return channel.direction.move_token  # type: ignore[union-attr]
+    assert isinstance(channel.direction, Outgoing)
+    return channel.direction.move_token
 
 
 def channel_vectors() -> Iterator[tuple[str, bytes]]:
