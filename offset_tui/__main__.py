@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from offset_engine.programs import demo
+from offset_engine.programs import bench, demo
 from offset_engine.programs.arguments import Output, Parser, run
 
 
@@ -18,11 +18,15 @@ def _parser() -> Parser:
     commands = parser.commands()
     village = commands.add("demo", "payments in a practice village on this machine")
     demo.add_flags(village)
+    bench.add_parser(commands)
     return parser
 
 
 def _act(args: argparse.Namespace, output: Output) -> None:
-    demo.demo(args, output)
+    if args.command == "bench":
+        bench.bench(args, output)
+    else:
+        demo.demo(args, output)
 
 
 if __name__ == "__main__":

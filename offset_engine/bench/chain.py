@@ -9,7 +9,6 @@ exists, wait for the receipt, acknowledge.
 
 import dataclasses
 import os
-import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -100,6 +99,8 @@ class Count:
     steps: int
     tokens: int
     commits: int
+    commits_ns: int
+    """Time all those commits took together."""
     rows: int
 
 
@@ -121,13 +122,9 @@ class Meter:
             sum(one.counters.steps for one in self._engines),
             sum(tokens_of(one.state) for one in self._engines) // 2,
             sum(store.commits for store in self._stores),
+            sum(store.taken_ns for store in self._stores),
             sum(store.rows for store in self._stores),
         )
-
-    def commit_ms(self) -> float:
-        """Median time of the newest commits, writing rows included; 0 if there were none."""
-        taken = [ns for store in self._stores for ns in store.commits_ns]
-        return statistics.median(taken) / 1e6 if taken else 0.0
 
 
 def _counted(person: Villager) -> CountedStore:
@@ -153,6 +150,12 @@ class Spent:
     def cpu_us_per_payment(self) -> float:
         """Microseconds of computing a payment; the rest is waiting, mostly for the disk."""
         return (self.end.cpu_ns - self.begin.cpu_ns) / 1000 / self.payments
+
+    @property
+    def commit_ms(self) -> float:
+        """Mean time of a commit; 0 if there was none."""
+        commits = self.end.commits - self.begin.commits
+        return (self.end.commits_ns - self.begin.commits_ns) / 1e6 / commits if commits else 0.0
 
     def per_payment(self) -> dict[str, float]:
         """Counts per payment, over all nodes."""

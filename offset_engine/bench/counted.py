@@ -1,10 +1,8 @@
 """A store that counts what it really writes, so that a measurement can say commits and rows per payment."""
 
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from offset_engine.bench.figures import BenchError
 from offset_engine.core.api import Record
@@ -13,8 +11,6 @@ from offset_engine.core.state import NodeState
 from offset_engine.core.values import PublicKey
 from offset_engine.store import SqliteStore
 
-_REMEMBERED: Final = 4_096
-
 
 class CountedStore(SqliteStore):
     """A `SqliteStore`; saves that had nothing to write are not counted."""
@@ -22,7 +18,8 @@ class CountedStore(SqliteStore):
     commits = 0
     rows = 0
     """Inserted, replaced and deleted."""
-    _taken: deque[int] | None = None
+    taken_ns = 0
+    """All commits together, finding out what to write included."""
 
     @classmethod
     def reopen(cls, path: Path, key: PublicKey) -> "CountedStore":
@@ -37,13 +34,6 @@ class CountedStore(SqliteStore):
             raise BenchError("opened another kind of store")
         return store
 
-    @property
-    def commits_ns(self) -> deque[int]:
-        """How long the newest commits took."""
-        if self._taken is None:
-            self._taken = deque(maxlen=_REMEMBERED)
-        return self._taken
-
     def save(
         self, old: NodeState, new: NodeState, touched: Touched, records: Sequence[Record]
     ) -> None:
@@ -56,4 +46,4 @@ class CountedStore(SqliteStore):
         if rows:
             self.rows += rows
             self.commits += 1
-            self.commits_ns.append(taken)
+            self.taken_ns += taken

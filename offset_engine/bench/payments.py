@@ -101,27 +101,25 @@ async def _measure_network(plan: PaymentsPlan) -> Figures:
             floor = measure_crypto()
             meter, till = Meter(village), Till(village)
             alone, latencies = await _pay_alone(plan, meter, till)
+            alone_fsync_ms = measure_fsync_ms(directory)
             searched = await _pay_searching(plan, village)
             waves = await _pay_in_waves(plan, meter, till)
             mixed, loaded = await _pay_at_random(plan, meter, till)
-            commit_ms = meter.commit_ms()
-            floor = floor.better(measure_crypto())
             fsync_ms = measure_fsync_ms(directory)
-    at_random = _rates(mixed, floor)
+            floor = floor.better(measure_crypto())
     return {
-        **at_random,
+        **_rates(mixed, floor),
         "floor_per_second": rounded(1e6 / floor.payment_us),
         "waves": _rates(waves, floor),
         "latency_ms": quantiles_ms(latencies),
-        "latency_floor_ms": rounded(_latency_floor_ms(alone, floor, fsync_ms)),
+        "latency_floor_ms": rounded(_latency_floor_ms(alone, floor, alone_fsync_ms)),
         "latency_with_search_ms": quantiles_ms(searched),
         "latency_loaded_ms": quantiles_ms(loaded),
-        "alone": {name: rounded(number) for name, number in alone.per_payment().items()},
+        "alone": {**_rates(alone, floor), "fsync_ms": rounded(alone_fsync_ms)},
         "nodes": NODES,
         "in_flight": plan.in_flight,
         "think_ms": plan.think_ms,
         "payments": mixed.payments,
-        "commit_ms": rounded(commit_ms),
         "fsync_ms": rounded(fsync_ms),
         "sign_us": rounded(floor.sign_us),
         "verify_us": rounded(floor.verify_us),
@@ -136,6 +134,7 @@ def _rates(spent: Spent, floor: CryptoFloor) -> Figures:
         "ratio_to_floor": rounded(spent.us_per_payment / floor.payment_us),
         "us_per_payment": rounded(spent.us_per_payment),
         "cpu_us_per_payment": rounded(spent.cpu_us_per_payment),
+        "commit_ms": rounded(spent.commit_ms),
         **counts,
     }
 

@@ -4,7 +4,7 @@ A link hands every message over at once. What a friend has to say waits while th
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -38,7 +38,7 @@ from offset_engine.net import engine as engine_module
 from offset_engine.net.engine import Engine
 from offset_engine.net.local_client import LocalClient
 from offset_engine.store import MemoryStore
-from tests.fakes import FST, Card, befriend
+from tests.fakes import FST, Card
 from tests.net.loopback import until
 
 IDENTITY = PrivateKey(bytes([99]) * 32)
@@ -270,6 +270,3 @@ async def _drive(scene: Scene) -> None:
         await scene.engine.run()
     except ExceptionGroup as group:
         scene.ended.append(group.exceptions[0])
-
-
-__all__: Sequence[str] = ("IDENTITY", "KEY", "FakeLink", "FakePeers", "Scene", "befriend", "running")

@@ -45,7 +45,6 @@ from offset_engine.core.values import (
     PaymentId,
     PublicKey,
     RelayAddress,
-    Signature,
     Timers,
 )
 from offset_engine.errors import InvariantError, StoreError, TransportError
@@ -59,7 +58,6 @@ from tests.shell.engine_world import IDENTITY, KEY, FakeLink, Scene, running
 
 pytestmark = pytest.mark.anyio
 
-NOISE = encode_friend_message(TokenWantedMessage(Signature(bytes(64))))
 QUICK = Timers(part_stuck_ms=30, route_answer_ms=30, group_unsealed_ms=30, friend_wait_ms=30)
 
 
@@ -92,6 +90,13 @@ class TestStore(MemoryStore):
 
 def card(name: str, number: int) -> Card:
     return Card(name, number)
+
+
+def noise(scene: Scene, one: Card) -> bytes:
+    """A message that changes nothing, however often it comes: the wish for a token it gave us."""
+    last = scene.engine.state.friends[one.key].channel.last_incoming
+    assert last is not None
+    return encode_friend_message(TokenWantedMessage(last.new_token))
 
 
 def rename(key: PublicKey, name: str) -> SetFriendName:
@@ -212,7 +217,7 @@ async def test_a_full_disk_drops_friends_messages_unread_and_closes_their_links(
         before = scene.engine.state
         scene.store.is_full = True
         bob.do(SetFriendCurrencyMaxDebt(KEY, FST, 50))
-        link.flood(NOISE, 6)
+        link.flood(noise(scene, bob), 6)
         await until(lambda: link.closed)
         assert link.closed is CloseCode.OVERLOADED
         assert scene.engine.state is before
@@ -301,8 +306,8 @@ async def test_a_broken_invariant_disables_the_friend_whose_message_broke_it_and
         link = await scene.befriend(bob)
         other = await scene.befriend(eve)
         break_on(monkeypatch, bob.key)
-        link.flood(NOISE, 4)
-        other.flood(NOISE, 1)
+        link.flood(noise(scene, bob), 4)
+        other.flood(noise(scene, eve), 1)
         await until(lambda: not scene.engine.state.friends[bob.key].is_enabled)
         assert link.closed is CloseCode.PROTOCOL
         assert bob.key not in scene.peers.friends
@@ -326,10 +331,10 @@ async def test_the_third_broken_invariant_ends_the_engine(monkeypatch):
         links = [await scene.befriend(one) for one in cards]
         break_on(monkeypatch, *(one.key for one in cards))
         for number, (one, link) in enumerate(zip(cards[:2], links[:2], strict=True), 1):
-            link.flood(NOISE, 1)
+            link.flood(noise(scene, one), 1)
             await until(lambda one=one: not scene.engine.state.friends[one.key].is_enabled)
             assert scene.engine.counters.steps >= number
-        links[2].flood(NOISE, 1)
+        links[2].flood(noise(scene, cards[2]), 1)
         await until(lambda: scene.ended)
         assert isinstance(scene.ended[0], InvariantError)
 
@@ -351,7 +356,7 @@ async def test_a_diagnostic_that_cannot_be_written_stops_nobody(monkeypatch, tmp
         bob = card("bob", 1)
         link = await scene.befriend(bob)
         break_on(monkeypatch, bob.key)
-        link.flood(NOISE, 1)
+        link.flood(noise(scene, bob), 1)
         await until(lambda: not scene.engine.state.friends[bob.key].is_enabled)
         assert not scene.ended
 
@@ -362,7 +367,7 @@ async def test_a_friend_is_disabled_even_if_the_disk_was_full_when_it_broke_us(m
         link = await scene.befriend(bob)
         break_on(monkeypatch, bob.key)
         scene.store.is_full = True
-        link.flood(NOISE, 1)
+        link.flood(noise(scene, bob), 1)
         await until(lambda: link.closed)
         assert scene.engine.state.friends[bob.key].is_enabled
         scene.store.is_full = False
@@ -383,16 +388,15 @@ async def test_a_flooding_friend_is_paused_at_four_messages_and_others_go_on(mon
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(scene.command, rename(bob.key, "blocked"))
             await until(lambda: scene.engine.counters.commits < len(store.threads))
-            flooder.flood(NOISE, 1_000)
-            other.flood(NOISE, 2)
+            flooder.flood(noise(scene, bob), 1_000)
+            other.flood(noise(scene, eve), 2)
             assert list(scene.peers.paused) == [bob.key]
             assert len(flooder.waiting) == 1_000 - 4
             assert not other.waiting
             store.gate.set()
         payment = await scene.client.pay(new_invoice(eve, 10), 0)
         assert (await scene.client.wait_pay(payment, PayStage.COMMITTED)).commit is not None
-        await until(lambda: not flooder.waiting)
-        assert not scene.peers.paused
+        await until(lambda: not flooder.waiting and not scene.peers.paused)
         assert scene.peers.pauses >= 200
 
 
@@ -422,7 +426,7 @@ async def test_messages_of_a_friend_removed_meanwhile_harm_nobody(monkeypatch):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(scene.command, RemoveFriend(bob.key))
             await until(lambda: scene.engine.counters.commits < len(store.threads))
-            link.flood(NOISE, 6)
+            link.flood(noise(scene, bob), 6)
             store.gate.set()
         await scene.befriend(card("eve", 2))
         assert bob.key not in scene.engine.state.friends
@@ -449,11 +453,11 @@ async def test_a_command_whose_caller_left_before_it_was_taken_up_is_not_carried
 async def test_many_commands_at_once_are_all_answered(monkeypatch):
     async with running(monkeypatch) as scene:
         async with anyio.create_task_group() as tasks:
-            for number in range(1, 301):
-                key = card("x", number % 250 + 1).key
+            for number in range(300):
+                key = card("x", number % 90 + 1).key
                 name = f"friend {number}"
                 tasks.start_soon(_try, scene, AddFriend(key, (), name))
-        assert len(scene.engine.state.friends) == 250
+        assert len(scene.engine.state.friends) == 90
         assert scene.engine.counters.commits < 150
 
 
@@ -525,12 +529,12 @@ async def test_a_part_nobody_answers_is_given_up_and_the_payment_ends_as_stuck(m
         for asked in (1, 2, 3):
             await until(lambda asked=asked: len(scene.index.questions) == asked)
             question = scene.index.questions[-1]
-            part = Part((KEY, bob.key, eve.key), 5, 0, 5)
+            part = Part((KEY, bob.key, card("mediator", asked + 2).key, eve.key), 5, 0, 5)
             scene.index.on_routes(
                 RoutesResponse(question.request_id, 0, 0, 0, (RouteChoice(0, (part,)),))
             )
         report = await scene.client.wait_pay(payment)
-        assert report.failure in (PayFailure.STUCK, PayFailure.NO_ROUTE, PayFailure.REFUSED)
+        assert report.failure is PayFailure.STUCK
 
 
 async def test_a_question_no_server_answers_ends_the_payment(monkeypatch):

@@ -61,10 +61,6 @@ def answered(open_: Transaction, *, is_complete: bool, dest: PlainLock = DEST) -
     return Transaction(open_.first_hop, open_.request, response)
 
 
-def collect(number: int, dest: PlainLock = DEST) -> object:
-    return collect_op(uid(number), SRC, dest)
-
-
 def old_receipt() -> Receipt:
     zero = sha512_256(b"")
     return Receipt(zero, INVOICE, FST, SRC, DEST, True, 3, 10, Signature(bytes(64)))
