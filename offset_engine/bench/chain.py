@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -54,8 +55,7 @@ _LIMIT: Final = 10**15
 """Credit limit that no measurement reaches."""
 _ROW: Final = ("Buyer", "First", "Second", "Seller")
 _FRIENDSHIPS: Final = tuple(
-    Friendship(one, other, OUSD, _LIMIT, _LIMIT, FREE, CENT)
-    for one, other in zip(_ROW, _ROW[1:], strict=False)
+    Friendship(one, other, OUSD, _LIMIT, _LIMIT, FREE, CENT) for one, other in pairwise(_ROW)
 )
 _TIMERS: Final = dataclasses.replace(VILLAGE_TIMERS, index_delta_ms=Timers().index_delta_ms)
 """Short waits to get started quickly, but reports to the index server as often as in real life."""
@@ -194,14 +194,13 @@ class Till:
     def __init__(self, village: Village) -> None:
         """Watch the buyer."""
         people = village.people
-        self.buyer = people[_ROW[0]]
-        self.seller = people[_ROW[-1]]
+        self._buying, self._selling = people[_ROW[0]].running, people[_ROW[-1]].running
         self._route: tuple[PublicKey, ...] = tuple(people[name].key for name in _ROW)
-        self._buying, self._selling = self.buyer.running, self.seller.running
+        self._seller = self._route[-1]
         self._waiting: dict[PaymentId, _Waiting] = {}
         self._buying.watchers[self] = self._hear
 
-    def _hear(self, notice: Notice) -> None:
+    def _hear(self, notice: Notice | None) -> None:
         if isinstance(notice, TransactionResult):
             waiting = self._waiting.get(notice.payment_id)
             if waiting is None:
@@ -223,7 +222,7 @@ class Till:
         Raises:
             BenchError: it failed.
         """
-        invoice = Invoice(InvoiceId(os.urandom(32)), OUSD, self.seller.key, AMOUNT)
+        invoice = Invoice(InvoiceId(os.urandom(32)), OUSD, self._seller, AMOUNT)
         await _do(self._selling, AddInvoice(invoice))
         payment_id = PaymentId(os.urandom(16))
         waiting = self._waiting[payment_id] = _Waiting()
@@ -240,7 +239,7 @@ class Till:
     async def _make(self, payment_id: PaymentId, invoice: Invoice, waiting: _Waiting) -> None:
         await _do(
             self._buying,
-            CreatePayment(payment_id, invoice.invoice_id, OUSD, AMOUNT, self.seller.key),
+            CreatePayment(payment_id, invoice.invoice_id, OUSD, AMOUNT, self._seller),
             CreateTransaction(payment_id, Uid(os.urandom(16)), self._route, AMOUNT, FEES),
             RequestClosePayment(payment_id),
         )

@@ -9,7 +9,7 @@ from offset_engine.errors import OffsetError
 
 _P = TypeVar("_P")
 
-Figure: TypeAlias = "int | float | None | Mapping[str, Figure]"
+Figure: TypeAlias = "int | float | Mapping[str, Figure] | None"
 """None = cannot be measured on this system."""
 Figures: TypeAlias = dict[str, Figure]
 

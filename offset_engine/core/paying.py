@@ -399,19 +399,20 @@ def take_news(draft: Draft) -> None:
 def _take_result(draft: Draft, intent_id: PaymentId, news: TransactionNews) -> None:
     intent = draft.intent(intent_id)
     draft.agenda.drop(PartStuck(intent_id, news.request_id))
-    if news.outcome is TransactionOutcome.COMPLETE:
-        payment = draft.state.payments[news.payment_id]
-        intent.stage = PayStage.COMMITTED
-        intent.commit = payment.commit
-        _stop_waiting(draft, intent)
-        buying.close_payment(draft, news.payment_id)
-        draft.notify(PayChanged(intent_id))
-    elif news.outcome is TransactionOutcome.FAILURE:
+    if news.outcome is TransactionOutcome.FAILURE:
         part = intent.parts.pop(news.request_id, None)
         if part is not None and intent.stage in _OPEN:
             _take_setback(intent, part, has_come_back=news.has_come_back)
             _stop_waiting(draft, intent)
             _search(draft, intent_id)
+    elif news.outcome is TransactionOutcome.COMPLETE and intent.stage in _OPEN:
+        # Only the first time: a seller that calls several parts complete changes nothing.
+        intent.stage = PayStage.COMMITTED
+        intent.planned = ()
+        intent.commit = draft.state.payments[news.payment_id].commit
+        _stop_waiting(draft, intent)
+        buying.close_payment(draft, news.payment_id)
+        draft.notify(PayChanged(intent_id))
 
 
 def _take_setback(intent: Intent, part: PlannedPart, *, has_come_back: bool) -> None:

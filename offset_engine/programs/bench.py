@@ -80,9 +80,7 @@ def _relay_flags(parser: argparse.ArgumentParser) -> None:
     _add_count(parser, "--mib", plan.mib, "MiB through the tunnel", 4_096)
 
 
-_MEASUREMENTS: Final[
-    Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
-] = {
+_MEASUREMENTS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
     "payments": ("payments per second, and how long one takes", _payments_flags),
     "store": ("commits per second, bytes per friend and per payment", _store_flags),
     "relay": ("memory per waiting listener, speed of a tunnel", _relay_flags),
@@ -212,8 +210,10 @@ def _payments_lines(figures: Figures) -> list[Line]:
         Line("computing a payment, random", get("cpu_us_per_payment"), "us"),
     ]
     for part, path in (("alone", ("alone",)), ("waves", ("waves",)), ("random", ())):
-        for name in ("tokens", "steps", "commits", "rows"):
-            lines.append(Line(f"{name} a payment, {part}", get(*path, f"{name}_per_payment")))
+        lines += [
+            Line(f"{name} a payment, {part}", get(*path, f"{name}_per_payment"))
+            for name in ("tokens", "steps", "commits", "rows")
+        ]
     return lines
 
 
@@ -225,9 +225,7 @@ def _store_lines(figures: Figures) -> list[Line]:
         Line("commits", get("commits_per_second"), "/s", get("floor_per_second")),
         Line("a commit", get("commit_ms"), "ms", get("fsync_ms")),
         Line("rows a commit", get("rows_per_commit")),
-        Line(
-            "a friend and currency", get("bytes_per_friend_currency"), "bytes", None, 4096, 2048
-        ),
+        Line("a friend and currency", get("bytes_per_friend_currency"), "bytes", None, 4096, 2048),
     ]
     for role in ("buyer", "mediator", "seller"):
         history = get("history_bytes_per_payment", role)

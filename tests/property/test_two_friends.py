@@ -145,13 +145,27 @@ class Friends(RuleBasedStateMachine):
     def deliver(self, number: int) -> None:
         self._deliver(self._lane(number))
 
-    @rule(rounds=st.integers(1, 6))
+    @rule(rounds=st.integers(1, 30))
     def talk(self, rounds: int) -> None:
         """Some ordinary conversation."""
         for _ in range(rounds):
+            moved = False
             for lane in self.lanes.values():
-                self._write(lane)
-                self._deliver(lane)
+                moved |= self._write(lane)
+                moved |= self._deliver(lane)
+            if not moved:
+                return
+
+    @rule()
+    def meet(self) -> None:
+        """Whoever lost each other meets again."""
+        for pair in self.pairs:
+            self._meet(*pair)
+
+    def _meet(self, one: MortalCard, other: MortalCard) -> None:
+        is_wanted = self._may_talk(one, other) and self._may_talk(other, one)
+        if is_wanted and self.lanes[one.key, other.key].link is None:
+            self._connect(one, other)
 
     @rule(number=st.integers(0, 3))
     def repeat(self, number: int) -> None:
@@ -162,27 +176,20 @@ class Friends(RuleBasedStateMachine):
             lane.dest.feed(MessageArrived(lane.src.key, lane.link, lane.last))
             assert [card.frozen() for card in self.cards] == owed
 
-    @rule(number=st.integers(0, 1))
-    def reconnect(self, number: int) -> None:
-        pair = self.pairs[number % len(self.pairs)]
-        if all(self._may_talk(*ends) for ends in (pair, pair[::-1])):
-            self._cut(*pair)
-            self._connect(*pair)
+    @rule(number=st.integers(0, 1), how=st.sampled_from(["again", "again", "cut", "long"]))
+    def lose(self, number: int, how: str) -> None:
+        """A connection breaks: replaced at once, for a while, or longer than the grace time."""
+        one, other = self.pairs[number % len(self.pairs)]
+        self._cut(one, other)
+        if how == "again":
+            self._meet(one, other)
+        elif how == "long":
+            one.feed(FriendOffline(other.key))
+            other.feed(FriendOffline(one.key))
 
     def _may_talk(self, src: Card, dest: Card) -> bool:
         friend = src.state.friends.get(dest.key)
         return friend is not None and friend.is_enabled
-
-    @rule(number=st.integers(0, 1))
-    def cut(self, number: int) -> None:
-        self._cut(*self.pairs[number % len(self.pairs)])
-
-    @rule(number=st.integers(0, 1))
-    def lose_for_long(self, number: int) -> None:
-        one, other = self.pairs[number % len(self.pairs)]
-        self._cut(one, other)
-        one.feed(FriendOffline(other.key))
-        other.feed(FriendOffline(one.key))
 
     @rule(number=st.integers(0, 2))
     def restart(self, number: int) -> None:
@@ -192,8 +199,8 @@ class Friends(RuleBasedStateMachine):
                 self._cut(*pair)
         card.restart()
         for pair in self.pairs:
-            if card in pair and all(self._may_talk(*ends) for ends in (pair, pair[::-1])):
-                self._connect(*pair)
+            if card in pair:
+                self._meet(*pair)
 
     @rule(number=st.integers(0, 2), ms=st.sampled_from([1_000, 20_000, 90_000]))
     def pass_time(self, number: int, ms: int) -> None:
@@ -204,11 +211,16 @@ class Friends(RuleBasedStateMachine):
     @rule(
         backwards=st.booleans(),
         length=st.integers(2, 3),
-        total=st.integers(1, 60),
-        currency=st.sampled_from([FST, FST, FST, USD]),
+        total=st.one_of(st.integers(1, 60), st.just(100)),
+        share=st.sampled_from([1, 1, 1, 2, 3]),
+        fees=st.integers(0, 14),
+        currency=st.sampled_from([FST, FST, FST, FST, USD]),
     )
     @precondition(lambda self: len(self.invoices) < PAYMENTS_MAX)
-    def open_payment(self, backwards: bool, length: int, total: int, currency: Currency) -> None:
+    def pay(
+        self, backwards: bool, length: int, total: int, share: int, fees: int, currency: Currency
+    ) -> None:
+        """Open an invoice and a payment for it, and send all of it or a part."""
         line = self.cards[::-1] if backwards else self.cards
         line = line[: min(length, len(line))]
         buyer, seller = line[0], line[-1]
@@ -216,26 +228,22 @@ class Friends(RuleBasedStateMachine):
         invoice = new_invoice(seller, total, number, currency)
         assert buyer.do(_open(number, invoice)) is None
         self.invoices.append((buyer, seller, invoice))
+        self._send(number, -(-total // share), fees)
 
-    @rule(number=st.integers(0, PAYMENTS_MAX), amount=st.integers(1, 60), fees=st.integers(0, 12))
-    @precondition(lambda self: self.invoices and self.parts < 250)
-    def send_part(self, number: int, amount: int, fees: int) -> None:
-        number %= len(self.invoices)
-        buyer, seller, _ = self.invoices[number]
+    def _send(self, number: int, amount: int, fees: int) -> None:
+        buyer, seller, _ = self.invoices[number - 1]
         self.parts += 1
         route = self._route(buyer, seller)
-        buyer.do(CreateTransaction(wish(number + 1), uid(self.parts), route, amount, fees))
+        buyer.do(CreateTransaction(wish(number), uid(self.parts), route, amount, fees))
 
-    @rule(number=st.integers(0, PAYMENTS_MAX), fees=st.integers(0, 12))
+    @rule(number=st.integers(0, PAYMENTS_MAX), fees=st.integers(0, 14))
     @precondition(lambda self: self.invoices and self.parts < 250)
     def send_rest(self, number: int, fees: int) -> None:
-        number %= len(self.invoices)
-        buyer, seller, invoice = self.invoices[number]
-        payment = buyer.state.payments.get(wish(number + 1))
-        rest = 0 if payment is None else invoice.total_dest_payment - payment.sum
-        self.parts += 1
-        route = self._route(buyer, seller)
-        buyer.do(CreateTransaction(wish(number + 1), uid(self.parts), route, rest, fees))
+        """Send what is missing of a payment, newest first."""
+        number = len(self.invoices) - number % len(self.invoices)
+        buyer, _, invoice = self.invoices[number - 1]
+        payment = buyer.state.payments.get(wish(number))
+        self._send(number, invoice.total_dest_payment - (payment.sum if payment else 0), fees)
 
     def _route(self, buyer: Card, seller: Card) -> tuple[PublicKey, ...]:
         one, other = self.cards.index(buyer), self.cards.index(seller)  # type: ignore[arg-type]
@@ -246,10 +254,13 @@ class Friends(RuleBasedStateMachine):
     @precondition(lambda self: self.invoices)
     def commit(self, number: int) -> None:
         """The buyer hands over what it has, and the seller collects; either may come too late."""
-        number %= len(self.invoices)
-        buyer, seller, _ = self.invoices[number]
-        assert buyer.do(RequestClosePayment(wish(number + 1))) is None
-        payment = buyer.state.payments.get(wish(number + 1))
+        number = len(self.invoices) - number % len(self.invoices)
+        buyer, seller, _ = self.invoices[number - 1]
+        payment = buyer.state.payments.get(wish(number))
+        if payment is not None and not payment.transactions:
+            return
+        assert buyer.do(RequestClosePayment(wish(number))) is None
+        payment = buyer.state.payments.get(wish(number))
         if payment is not None and payment.commit is not None:
             seller.do(CommitInvoice(payment.commit))
 
@@ -280,24 +291,22 @@ class Friends(RuleBasedStateMachine):
         }
         lane.src.do(*decisions[what])
 
-    @rule(number=st.integers(0, 3), enables=st.booleans())
-    def enable(self, number: int, enables: bool) -> None:
+    @rule(number=st.integers(0, 3), how=st.sampled_from(["disable", "enable", "dispute", "accept"]))
+    def upset(self, number: int, how: str) -> None:
+        """Somebody wants no more of a friend, or makes up with it."""
         lane = self._lane(number)
         key = lane.dest.key
-        if not enables:
-            self._cut(lane.src, lane.dest)
-        lane.src.do(EnableFriend(key) if enables else DisableFriend(key))
-
-    @rule(number=st.integers(0, 3))
-    def dispute(self, number: int) -> None:
-        lane = self._lane(number)
-        self.circle.is_broken = True
-        lane.src.do(DisputeFriend(lane.dest.key))
-
-    @rule(number=st.integers(0, 3))
-    def accept_terms(self, number: int) -> None:
-        lane = self._lane(number)
-        self._accept(lane)
+        match how:
+            case "disable":
+                self._cut(lane.src, lane.dest)
+                lane.src.do(DisableFriend(key))
+            case "enable":
+                lane.src.do(EnableFriend(key))
+            case "dispute":
+                self.circle.is_broken = True
+                lane.src.do(DisputeFriend(key))
+            case _:
+                self._accept(lane)
 
     def _accept(self, lane: Lane) -> None:
         friend = lane.src.state.friends[lane.dest.key]

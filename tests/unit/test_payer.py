@@ -5,37 +5,38 @@ from dataclasses import replace
 import pytest
 
 from offset_engine.core.api import (
-    AddRelay,
     CancelInvoice,
     CancelPay,
     CloseFriendCurrency,
     CommandFault,
     CommitInvoice,
     ConfirmFee,
+    DisputeFriend,
     ForgetPay,
     Pay,
     PayChanged,
     PaymentRecord,
-    RemoveIndexServer,
-    SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
 )
 from offset_engine.core.crypto import hash_lock
-from offset_engine.core.events import RoutesArrived, Woken
+from offset_engine.core.events import LinkAdopted, RoutesArrived, Woken
 from offset_engine.core.index import RouteCode
 from offset_engine.core.messages import (
-    CollectOp,
+    BackwardsOp,
     FriendMessage,
     MoveTokenMessage,
     ResponseOp,
     RoutesResponse,
+    cancel_op,
     collect_op,
     response_op,
 )
 from offset_engine.core.mutual_credit import response_terms
 from offset_engine.core.payer import Intent, PayFailure, PayStage
 from offset_engine.core.payment import Payment, PaymentStage
+from offset_engine.core.report import pay_report
 from offset_engine.core.signing import Commit, Invoice, invoice_buffer, response_buffer
+from offset_engine.core.token_channel import Incoming
 from offset_engine.core.values import (
     CREDITS_MAX,
     FINISHED_INTENTS_REMEMBERED,
@@ -43,8 +44,6 @@ from offset_engine.core.values import (
     PAYMENT_ATTEMPTS_MAX,
     ROUTE_ROUNDS_MAX,
     Currency,
-    InvoiceId,
-    NamedAddress,
     PaymentId,
     PlainLock,
     PublicKey,
@@ -482,8 +481,6 @@ def test_losing_one_part_after_the_commit_does_not_end_the_wish() -> None:
     intent = pay_over(wires, invoice, 1, part(a, m, b, amount=6), part(a, n, b, amount=4))
     assert intent.commit is not None
     assert m.do(CloseFriendCurrency(a.key, FST)) is None
-    from offset_engine.core.api import DisputeFriend
-
     assert m.do(DisputeFriend(b.key)) is None
     wires.run()
     assert now(a) == (COMMITTED, None)
@@ -915,28 +912,85 @@ def sign_response(seller: Card, buyer: Card, request_id: Uid, dest: PlainLock) -
     return response_op(request_id, hash_lock(dest), True, nonce, signature)
 
 
-def say(seller: Card, buyer: Card, *operations: ResponseOp | CollectOp) -> None:
-    """Let the seller send these answers, without asking its invoices."""
-    for operation in operations:
-        seller.friend(buyer).backwards.push((FST, operation))
-    assert seller.do(SetFriendCurrencyMaxDebt(buyer.key, FST, 99)) is None
+def hold_answers(wires: Wires, seller: Card, *friends: Card) -> None:
+    """Keep the seller's own answers back, so that a test can give others."""
+    for friend in friends:
+        channel = seller.friend(friend).consistent
+        assert channel is not None
+        if isinstance(channel.direction, Incoming):  # requests can only come with the token
+            assert seller.do(SetFriendCurrencyRate(friend.key, USD, Rate())) is None
+            wires.run()
+        seller.friend(friend).is_online = False
 
 
-def test_a_complete_answer_after_the_payment_is_paid_changes_nothing() -> None:
-    wires, (a, b) = chain("a", "b", limits=(100, 100))
-    with_index(a)
-    invoice = Invoice(InvoiceId(b"i" * 32), FST, b.key, 10)
-    assert b.do(SetFriendCurrencyRate(a.key, FST, Rate(0, 1))) is None
-    a.do(Pay(wish(1), invoice, 0))
-    wires.run()  # the direct try is refused: b knows no such invoice
-    answer_routes(a, (part(a, b, amount=4), part(a, b, amount=6)))
-    hold = dict(b.state.invoices)
-    assert not hold
+def say(wires: Wires, seller: Card, friend: Card, *operations: BackwardsOp) -> None:
+    """Let the seller answer with exactly these."""
+    seller.friend(friend).backwards.replace([(FST, operation) for operation in operations])
+    link = seller.friend(friend).link_id
+    assert link is not None
+    seller.feed(LinkAdopted(friend.key, link))
+    wires.run()
+    seller.friend(friend).is_online = False
+
+
+def two_parts_held() -> tuple[Wires, list[Card], Uid, Uid]:
+    """A payment of 6 over m and 4 over n that reached a seller who has not answered yet."""
+    wires, cards = diamond()
+    a, m, n, b = cards
+    hold_answers(wires, b, m, n)
+    pay_over(wires, new_invoice(b, 10), 1, part(a, m, b, amount=6), part(a, n, b, amount=4))
+    (first,), (second,) = b.ledger(m).remote, b.ledger(n).remote
+    return wires, cards, first, second
+
+
+def test_a_part_called_complete_early_commits_and_later_ones_change_nothing() -> None:
+    wires, (a, m, n, b), first, second = two_parts_held()
     lock = PlainLock(b"d" * 32)
-    assert now(a)[0] in (SENDING, SEARCHING, FAILED)
-    if now(a)[0] is SENDING:
-        strand_token(wires, b, a)
-    assert lock
+    say(wires, b, m, sign_response(b, m, first, lock))
+    assert now(a) == (COMMITTED, None)
+    commit = a.intent(wish(1)).commit
+    assert commit is not None
+    say(wires, b, m, collect_op(first, commit.src_plain_lock, lock))
+    assert now(a) == (PAID, None)
+    paid = a.intent(wish(1))
+    say(wires, b, n, sign_response(b, n, second, lock))
+    assert now(a) == (PAID, None)
+    assert a.intent(wish(1)).commit == commit
+    say(wires, b, n, collect_op(second, commit.src_plain_lock, lock))
+    assert a.intent(wish(1)).receipt == paid.receipt
+    assert not a.state.payments
+    assert [stage for stage, _, _ in records(a)] == [PAID]
+
+
+def test_a_commit_that_is_taken_back_in_the_same_token_is_a_refusal() -> None:
+    wires, (a, b) = chain("a", "b")
+    hold_answers(wires, b, a)
+    begin(a, new_invoice(b, 10))
+    wires.run()
+    (request_id,) = b.ledger(a).remote
+    say(
+        wires,
+        b,
+        a,
+        sign_response(b, a, request_id, PlainLock(b"d" * 32)),
+        cancel_op(request_id),
+    )
+    assert now(a) == (FAILED, PayFailure.REFUSED)
+    assert not a.state.payments
+    assert a.frozen() == 0
+
+
+def test_a_commit_leaves_no_plan_behind() -> None:
+    wires, (a, m, n, b), first, second = two_parts_held()
+    say(wires, b, n, cancel_op(second))
+    assert now(a) == (SENDING, None)
+    a.intent(wish(1)).confirm_above = 0
+    answer_routes(a, (part(a, m, b, amount=4, fee=7),))
+    assert now(a) == (TO_CONFIRM, None)
+    say(wires, b, m, sign_response(b, m, first, PlainLock(b"d" * 32)))
+    assert now(a) == (COMMITTED, None)
+    shown = pay_report(a.intent(wish(1)))
+    assert (shown.fee, shown.parts) == (0, 1)
 
 
 def test_index_answers_nobody_asked_for_do_not_disturb_a_wish() -> None:
@@ -945,11 +999,5 @@ def test_index_answers_nobody_asked_for_do_not_disturb_a_wish() -> None:
     before = begin(a, new_invoice(b, 5))
     a.feed(RoutesArrived(RoutesResponse(Uid(b"?" * 16), 0, 0, 0, ())))
     assert a.intent(wish(1)) == before
-    server = a.state.index_servers[0]
-    assert isinstance(server, NamedAddress)
-    assert a.do(RemoveIndexServer(server.public_key)) is None
-    assert a.do(AddRelay(replace(server, name="relay"))) is None
-    assert now(a) == (SEARCHING, None)
     answer_routes(a, (part(a, m, b, amount=5),))
     assert now(a) == (SENDING, None)
-    assert collect_op  # used by the tests of foul sellers
