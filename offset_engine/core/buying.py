@@ -16,7 +16,7 @@ from offset_engine.core.api import (
     TransactionResult,
 )
 from offset_engine.core.crypto import hash_lock, is_valid_identity
-from offset_engine.core.draft import Draft, PaymentNews, TransactionNews
+from offset_engine.core.draft import Draft, PartEnd, PaymentNews, TransactionNews
 from offset_engine.core.friend import QueuedRequest
 from offset_engine.core.messages import CollectOp, RequestOp, ResponseOp, request_op
 from offset_engine.core.payment import (
@@ -140,11 +140,15 @@ def transaction_result(
     known = payment.transactions.get(request_id) if payment is not None else None
     if payment is None or known is None or known.response is None:
         return None
-    if known.response.is_complete:
-        return TransactionResult(
-            payment_id, request_id, TransactionOutcome.COMPLETE, payment.commit
-        )
-    return TransactionResult(payment_id, request_id, TransactionOutcome.SUCCESS, None)
+    return _accepted(payment, known.response)
+
+
+def _accepted(payment: Payment, response: ResponseOp) -> TransactionResult:
+    request_id = response.request_id
+    if response.is_complete:
+        complete = TransactionOutcome.COMPLETE
+        return TransactionResult(payment.payment_id, request_id, complete, payment.commit)
+    return TransactionResult(payment.payment_id, request_id, TransactionOutcome.SUCCESS, None)
 
 
 def close_payment(draft: Draft, payment_id: PaymentId) -> PaymentStatus:
@@ -226,16 +230,13 @@ def receive_response(draft: Draft, payment_id: PaymentId, response: ResponseOp) 
     payment = draft.payment(payment_id)
     if record_response(payment, response) is None:
         return
-    result = transaction_result(draft, payment_id, response.request_id)
-    if result is not None:
-        draft.notify(result)
-        draft.news.append(TransactionNews(payment_id, response.request_id, result.outcome))
+    result = _accepted(payment, response)
+    draft.notify(result)
+    draft.news.append(TransactionNews(payment_id, response.request_id, result.outcome))
 
 
-def receive_cancel(
-    draft: Draft, payment_id: PaymentId, request_id: Uid, *, has_come_back: bool
-) -> None:
-    """One of our transactions was cancelled; `has_come_back` = by others, after it had left."""
+def receive_cancel(draft: Draft, payment_id: PaymentId, request_id: Uid, end: PartEnd) -> None:
+    """One of our transactions was cancelled."""
     if payment_id not in draft.state.payments:
         return
     payment = draft.payment(payment_id)
@@ -243,7 +244,7 @@ def receive_cancel(
         return
     failure = TransactionOutcome.FAILURE
     draft.notify(TransactionResult(payment_id, request_id, failure, None))
-    draft.news.append(TransactionNews(payment_id, request_id, failure, has_come_back))
+    draft.news.append(TransactionNews(payment_id, request_id, failure, end))
     _announce_end(draft, payment_id)
 
 

@@ -6,6 +6,8 @@ every change; changing goes through the methods here, so that nothing of the old
 Source: design R28, R30, R32; core-performance.
 """
 
+from enum import Enum
+
 from offset_engine.core.api import Notice, Record, TransactionOutcome
 from offset_engine.core.events import (
     CapacitiesChanged,
@@ -35,6 +37,17 @@ from offset_engine.core.values import (
 )
 
 
+class PartEnd(Enum):
+    """How a transaction of an own payment ended without being paid."""
+
+    NEVER_LEFT = "never_left"
+    """It still waited for the token."""
+    CAME_BACK = "came_back"
+    """Somebody on the way, or the seller, refused it."""
+    WAY_DIED = "way_died"
+    """The channel it left over died; it may still be pending further on."""
+
+
 @value
 class TransactionNews:
     """Something happened to a transaction of an own payment; `paying` looks at it after each event."""
@@ -42,8 +55,8 @@ class TransactionNews:
     payment_id: PaymentId
     request_id: Uid
     outcome: TransactionOutcome
-    has_come_back: bool = False
-    """It failed on its way, or was refused; False for one that never got anywhere."""
+    end: PartEnd = PartEnd.CAME_BACK
+    """Says more about a failure."""
 
 
 @value

@@ -67,7 +67,7 @@ class Intent:
     payment_id: PaymentId | None = None
     """The payment being tried now."""
     attempts: int = 0
-    """Payments opened so far."""
+    """Payments given up because a part got stuck."""
     rounds: int = 0
     """Route questions asked so far in this attempt."""
     planned: tuple[PlannedPart, ...] = ()

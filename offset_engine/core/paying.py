@@ -20,7 +20,7 @@ from offset_engine.core.api import (
     TransactionOutcome,
 )
 from offset_engine.core.crypto import is_valid_identity
-from offset_engine.core.draft import Draft, PaymentNews, TransactionNews
+from offset_engine.core.draft import Draft, PartEnd, PaymentNews, TransactionNews
 from offset_engine.core.events import AskRoutes
 from offset_engine.core.index import RouteCode
 from offset_engine.core.index_session import check_choice
@@ -358,7 +358,6 @@ def _open_payment(draft: Draft, intent: Intent) -> bool:
     )
     if buying.create_payment(draft, command) is not None:
         return False
-    intent.attempts += 1
     intent.payment_id = payment_id
     draft.set_payer(payment_id, intent.intent_id)
     return True
@@ -402,7 +401,11 @@ def _take_result(draft: Draft, intent_id: PaymentId, news: TransactionNews) -> N
     if news.outcome is TransactionOutcome.FAILURE:
         part = intent.parts.pop(news.request_id, None)
         if part is not None and intent.stage in _OPEN:
-            _take_setback(intent, part, has_come_back=news.has_come_back)
+            _take_setback(intent, part, news.end)
+            if not intent.parts or news.end is PartEnd.WAY_DIED:
+                # A seller that still holds something under this lock would refuse more of it, and
+                # what may be alive behind a dead channel must never complete a sum.
+                _withhold(draft, intent)
             _stop_waiting(draft, intent)
             _search(draft, intent_id)
     elif news.outcome is TransactionOutcome.COMPLETE and intent.stage in _OPEN:
@@ -415,8 +418,8 @@ def _take_result(draft: Draft, intent_id: PaymentId, news: TransactionNews) -> N
         draft.notify(PayChanged(intent_id))
 
 
-def _take_setback(intent: Intent, part: PlannedPart, *, has_come_back: bool) -> None:
-    if has_come_back:
+def _take_setback(intent: Intent, part: PlannedPart, end: PartEnd) -> None:
+    if end is not PartEnd.NEVER_LEFT:
         intent.setback = PayFailure.REFUSED
         if intent.rounds > 0:
             # Before the first question it was the direct try: the index server may know why.
@@ -429,23 +432,24 @@ def _take_setback(intent: Intent, part: PlannedPart, *, has_come_back: bool) -> 
 
 
 def _take_end(draft: Draft, intent_id: PaymentId, news: PaymentNews) -> None:
-    payment = draft.state.payments.get(news.payment_id)
-    if payment is None:
-        return
-    if payment.stage is PaymentStage.SUCCESS and payment.receipt is not None:
-        if not payment.receipt.is_complete and payment.transactions:
-            # A seller may answer parts under several locks; the whole receipt may still come.
-            return
-        intent = draft.intent(intent_id)
-        intent.receipt = payment.receipt
-        if intent.stage is not PayStage.PAID:
-            _end(draft, intent, PayStage.PAID, None)
-        buying.forget(draft, news.payment_id)
-    elif payment.stage is PaymentStage.CANCELED:
+    payment = draft.state.payments[news.payment_id]
+    if payment.stage is PaymentStage.CANCELED:
+        # Only a payment whose commit was handed out still counts for its wish when it ends so:
+        # the seller gave everything back although it could have collected.
         draft.drop_payment(news.payment_id)
-        if draft.state.intents[intent_id].stage is PayStage.COMMITTED:
-            # The seller gave everything back although it could have collected.
-            _fail(draft, intent_id, PayFailure.REFUSED)
+        _fail(draft, intent_id, PayFailure.REFUSED)
+        return
+    receipt = payment.receipt
+    if payment.stage is not PaymentStage.SUCCESS or receipt is None:
+        # Several collects in one move token: the first of them ended the wish.
+        return
+    if not receipt.is_complete and payment.transactions:
+        # A seller may answer parts under several locks; the whole receipt may still come.
+        return
+    intent = draft.intent(intent_id)
+    intent.receipt = receipt
+    _end(draft, intent, PayStage.PAID, None)
+    buying.forget(draft, news.payment_id)
 
 
 def give_up_part(draft: Draft, key: PartStuck) -> None:
@@ -456,6 +460,7 @@ def give_up_part(draft: Draft, key: PartStuck) -> None:
         return
     intent = draft.intent(key.intent_id)
     _learn(intent, part)
+    intent.attempts += 1
     intent.setback = PayFailure.STUCK
     intent.is_direct_tried = True
     _withhold(draft, intent)

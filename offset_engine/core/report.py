@@ -17,6 +17,7 @@ from offset_engine.core.api import (
 from offset_engine.core.friend import CurrencyConfig, Friend
 from offset_engine.core.invoice import OpenInvoice
 from offset_engine.core.messages import ResetTerms
+from offset_engine.core.mutual_credit import Ledger
 from offset_engine.core.payer import Intent, PayStage
 from offset_engine.core.signing import terms_hash
 from offset_engine.core.state import NodeState
@@ -123,17 +124,13 @@ def pending(state: NodeState) -> Iterator[PendingReport]:
     """Every transaction in flight, friend by friend."""
     for key in sorted(state.friends):
         channel = state.friends[key].consistent
-        for currency in sorted(channel.ledgers) if channel is not None else ():
-            yield from _ledger_pending(state, key, currency)
+        if channel is None:
+            continue
+        for currency in sorted(channel.ledgers):
+            yield from _ledger_pending(channel.ledgers[currency], key, currency)
 
 
-def _ledger_pending(
-    state: NodeState, key: PublicKey, currency: Currency
-) -> Iterator[PendingReport]:
-    channel = state.friends[key].consistent
-    if channel is None:
-        return
-    ledger = channel.ledgers[currency]
+def _ledger_pending(ledger: Ledger, key: PublicKey, currency: Currency) -> Iterator[PendingReport]:
     for entries, is_outgoing in ((ledger.local, True), (ledger.remote, False)):
         for request_id, entry in entries.items():
             yield PendingReport(

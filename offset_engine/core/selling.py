@@ -221,6 +221,7 @@ def _commit_fault(draft: Draft, known: OpenInvoice, commit: Commit) -> CommandFa
     group = known.groups.get(hash_lock(commit.src_plain_lock))
     is_ours = (
         is_sound_commit(commit)
+        and known.registered in (None, commit)
         and commit.currency == invoice.currency
         and commit.total_dest_payment == invoice.total_dest_payment
         and group is not None

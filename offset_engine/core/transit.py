@@ -17,7 +17,7 @@ from typing import assert_never
 from offset_engine.core import buying, selling
 from offset_engine.core.api import ForwardRecord, LossRecord, ResetRecord
 from offset_engine.core.crypto import hash_lock, speaks_first
-from offset_engine.core.draft import Draft
+from offset_engine.core.draft import Draft, PartEnd
 from offset_engine.core.events import CloseLink
 from offset_engine.core.friend import (
     CurrencyConfig,
@@ -200,7 +200,8 @@ def _dispatch(draft: Draft, key: PublicKey, applied: Applied) -> None:
     operation, entry = applied.operation, applied.entry
     if isinstance(operation, RequestOp):
         _receive_request(draft, key, applied.currency, operation, is_welcome=entry is not None)
-    elif isinstance(entry, SentRequest):
+    else:
+        assert isinstance(entry, SentRequest)  # noqa: S101 - what an answer answers
         _receive_answer(draft, key, (applied.currency, entry), operation)
 
 
@@ -238,10 +239,7 @@ def _forward(draft: Draft, key: PublicKey, currency: Currency, request: RequestO
     )
     if not draft.state.friends[next_key].has_room(onward, currency):
         return False
-    ledger = draft.ledger(key, currency)
-    if ledger is None:
-        return False
-    ledger.set_next(request.request_id, next_key)
+    _ledger_of(draft, key, currency).set_next(request.request_id, next_key)
     draft.queue_request(next_key, QueuedRequest(currency, onward, key))
     return True
 
@@ -291,7 +289,7 @@ def _answer_own(draft: Draft, payment_id: PaymentId, operation: BackwardsOp) -> 
         case ResponseOp():
             buying.receive_response(draft, payment_id, operation)
         case CancelOp():
-            buying.receive_cancel(draft, payment_id, operation.request_id, has_come_back=True)
+            buying.receive_cancel(draft, payment_id, operation.request_id, PartEnd.CAME_BACK)
         case CollectOp():
             buying.receive_collect(draft, payment_id, operation)
         case _:
@@ -307,14 +305,12 @@ def _answer_friend(
     """Queue the answer upstream; `ends` is (downstream, upstream)."""
     (downstream, upstream), (currency, entry) = ends, what
     if isinstance(operation, CollectOp):
-        ledger = draft.ledger(upstream, currency)
-        received = ledger.remote.get(operation.request_id) if ledger is not None else None
-        if received is not None:
-            paid = entry.request.freeze
-            fee = received.request.freeze - paid
-            draft.records.append(
-                ForwardRecord(currency, upstream, downstream, paid, fee, draft.env.wall_ms)
-            )
+        received = _ledger_of(draft, upstream, currency).remote[operation.request_id]
+        paid = entry.request.freeze
+        fee = received.request.freeze - paid
+        draft.records.append(
+            ForwardRecord(currency, upstream, downstream, paid, fee, draft.env.wall_ms)
+        )
     next_ = downstream if isinstance(operation, ResponseOp) else None
     draft.answer(upstream, currency, operation, next_)
 
@@ -333,13 +329,12 @@ def cancel_to_origin(
     currency: Currency,
     request_id: Uid,
     origin: Origin,
-    *,
-    has_come_back: bool = False,
+    end: PartEnd,
 ) -> None:
     """A request of ours will not be answered: tell whoever it came from."""
     draft.set_outgoing_id(request_id, None)
     if isinstance(origin, PaymentId):
-        buying.receive_cancel(draft, origin, request_id, has_come_back=has_come_back)
+        buying.receive_cancel(draft, origin, request_id, end)
     elif isinstance(origin, PublicKey):
         draft.refuse(origin, currency, request_id)
 
@@ -359,7 +354,8 @@ def cancel_queued(
             queue.replace([entry for entry in queue.items if not is_affected(entry)])
             cancelled += hit
     for entry in cancelled:
-        cancel_to_origin(draft, entry.currency, entry.request.request_id, entry.origin)
+        request_id = entry.request.request_id
+        cancel_to_origin(draft, entry.currency, request_id, entry.origin, PartEnd.NEVER_LEFT)
 
 
 # --- inconsistency ------------------------------------------------------------------------------
@@ -414,8 +410,7 @@ def break_channel(
     """
     friend = draft.friend(key)
     channel = friend.consistent
-    if channel is None:
-        return
+    assert channel is not None  # noqa: S101 - every caller looked
     salvaged = _salvage(channel, rejected)
     balances = tuple(
         (currency, _offer(draft, friend, currency, salvaged))
@@ -485,10 +480,8 @@ def _offer(
 def _is_sent_on(draft: Draft, currency: Currency, entry: ReceivedRequest) -> bool:
     if not isinstance(entry.next, PublicKey):
         return False
-    downstream = draft.state.friends.get(entry.next)
-    channel = downstream.consistent if downstream is not None else None
-    if channel is None or currency not in channel.ledgers:
-        return False
+    channel = draft.state.friends[entry.next].consistent
+    assert channel is not None  # noqa: S101 - a channel that breaks takes its links along
     return entry.request.request_id in channel.ledgers[currency].local
 
 
@@ -506,7 +499,7 @@ def end_transactions(
             if collect is not None:
                 _receive_answer(draft, key, (currency, sent), collect)
             else:
-                cancel_to_origin(draft, currency, request_id, sent.origin)
+                cancel_to_origin(draft, currency, request_id, sent.origin, PartEnd.WAY_DIED)
     cancel_queued(draft, key, lambda _entry: True)
     for currency, ledger in channel.ledgers.items():
         for received in tuple(ledger.remote.values()):
@@ -534,7 +527,7 @@ def _cut_upstream(
 
 def _ledger_of(draft: Draft, key: PublicKey, currency: Currency) -> Ledger:
     channel = draft.friend(key).consistent
-    assert channel is not None  # noqa: S101 - `_is_sent_on` looked
+    assert channel is not None  # noqa: S101 - a link leads to it
     return channel.ledgers[currency]
 
 
@@ -602,9 +595,7 @@ def flush(draft: Draft) -> None:
     todo = list(draft.friends_to_flush)
     while todo:
         key = todo.pop()
-        known = draft.state.friends.get(key)
-        if known is None:
-            continue
+        known = draft.state.friends[key]
         if owes_token(known, relays):
             friend = draft.friend(key)
             nonce = RandValue(draft.env.random(16))
@@ -618,7 +609,7 @@ def flush(draft: Draft) -> None:
                     entry.currency,
                     entry.request.request_id,
                     entry.origin,
-                    has_come_back=True,
+                    PartEnd.CAME_BACK,
                 )
                 if isinstance(entry.origin, PublicKey):
                     todo.append(entry.origin)

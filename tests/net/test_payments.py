@@ -1,5 +1,6 @@
 """Payments between real nodes over real sockets: what arrives, what does not, and what an observer sees."""
 
+import dataclasses
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -13,11 +14,11 @@ from offset_engine.client import HistoryKind, InvoiceTerms, PayFailure, PayRepor
 from offset_engine.core.api import DisableFriend, RemoveIndexServer
 from offset_engine.core.crypto import x25519_public
 from offset_engine.core.signing import Invoice
-from offset_engine.core.values import CREDITS_MAX, Currency, InvoiceId, PublicKey
+from offset_engine.core.values import CREDITS_MAX, Currency, InvoiceId, PublicKey, Timers
 from offset_engine.files import verify_receipt
 from offset_engine.net.servers import Service, run_services
 from offset_engine.net.transport import Endpoint
-from offset_engine.village import CENT, OUSD, Friendship, Village, open_village
+from offset_engine.village import CENT, OUSD, VILLAGE_TIMERS, Friendship, Village, open_village
 from tests.covers import covers
 from tests.net.loopback import until
 
@@ -38,8 +39,10 @@ DIAMOND = (
 
 
 @asynccontextmanager
-async def opened(friendships: tuple[Friendship, ...]) -> AsyncIterator[Village]:
-    async with open_village(5, friendships=friendships, on_disk=False) as village:
+async def opened(
+    friendships: tuple[Friendship, ...], timers: Timers = VILLAGE_TIMERS
+) -> AsyncIterator[Village]:
+    async with open_village(5, friendships=friendships, timers=timers, on_disk=False) as village:
         yield village
 
 
@@ -165,7 +168,8 @@ async def test_a_seller_who_is_offline_is_unreachable():
 
 
 async def test_with_all_own_friends_offline_nothing_can_be_sent():
-    async with opened(CHAIN) as village:
+    timers = dataclasses.replace(VILLAGE_TIMERS, friend_wait_ms=100)
+    async with opened(CHAIN, timers) as village:
         invoice = foreign_invoice(village, "Daniel")
         await village.switch_off("Charli")
         bob = village.people["Bob"].running
@@ -297,7 +301,7 @@ async def test_a_node_connects_to_its_configured_servers_and_to_nothing_else():
         connected = {f"{to[0]}:{to[1]}" for what, to in dialled if what == "socket.connect"}  # type: ignore[index]
         asked = {to for what, to in dialled if what != "socket.connect"}
     assert connected == configured
-    assert asked <= {"127.0.0.1", None}
+    assert asked <= {"127.0.0.1", b"127.0.0.1", None}
 
 
 # --- what an observer sees ----------------------------------------------------------------------

@@ -158,9 +158,14 @@ class Friends(RuleBasedStateMachine):
 
     @rule()
     def meet(self) -> None:
-        """Whoever lost each other meets again."""
-        for pair in self.pairs:
-            self._meet(*pair)
+        """Whoever lost each other meets again, and makes up."""
+        for one, other in self.pairs:
+            self._meet(one, other)
+            lane = self.lanes[one.key, other.key]
+            if isinstance(one.state.friends[other.key].channel, Inconsistent):
+                self.talk(3)
+                self._accept(lane)
+                self.talk(3)
 
     def _meet(self, one: MortalCard, other: MortalCard) -> None:
         is_wanted = self._may_talk(one, other) and self._may_talk(other, one)
@@ -213,12 +218,20 @@ class Friends(RuleBasedStateMachine):
         length=st.integers(2, 3),
         total=st.one_of(st.integers(1, 60), st.just(100)),
         share=st.sampled_from([1, 1, 1, 2, 3]),
-        fees=st.integers(0, 14),
+        fees=st.integers(5, 14),
         currency=st.sampled_from([FST, FST, FST, FST, USD]),
+        rounds=st.integers(0, 12),
     )
     @precondition(lambda self: len(self.invoices) < PAYMENTS_MAX)
-    def pay(
-        self, backwards: bool, length: int, total: int, share: int, fees: int, currency: Currency
+    def pay(  # noqa: PLR0917
+        self,
+        backwards: bool,
+        length: int,
+        total: int,
+        share: int,
+        fees: int,
+        currency: Currency,
+        rounds: int,
     ) -> None:
         """Open an invoice and a payment for it, and send all of it or a part."""
         line = self.cards[::-1] if backwards else self.cards
@@ -228,7 +241,9 @@ class Friends(RuleBasedStateMachine):
         invoice = new_invoice(seller, total, number, currency)
         assert buyer.do(_open(number, invoice)) is None
         self.invoices.append((buyer, seller, invoice))
+        self.meet()
         self._send(number, -(-total // share), fees)
+        self.talk(rounds)
 
     def _send(self, number: int, amount: int, fees: int) -> None:
         buyer, seller, _ = self.invoices[number - 1]
@@ -236,14 +251,15 @@ class Friends(RuleBasedStateMachine):
         route = self._route(buyer, seller)
         buyer.do(CreateTransaction(wish(number), uid(self.parts), route, amount, fees))
 
-    @rule(number=st.integers(0, PAYMENTS_MAX), fees=st.integers(0, 14))
+    @rule(number=st.integers(0, 3), fees=st.integers(0, 14), rounds=st.integers(0, 12))
     @precondition(lambda self: self.invoices and self.parts < 250)
-    def send_rest(self, number: int, fees: int) -> None:
+    def send_rest(self, number: int, fees: int, rounds: int) -> None:
         """Send what is missing of a payment, newest first."""
         number = len(self.invoices) - number % len(self.invoices)
         buyer, _, invoice = self.invoices[number - 1]
         payment = buyer.state.payments.get(wish(number))
         self._send(number, invoice.total_dest_payment - (payment.sum if payment else 0), fees)
+        self.talk(rounds)
 
     def _route(self, buyer: Card, seller: Card) -> tuple[PublicKey, ...]:
         one, other = self.cards.index(buyer), self.cards.index(seller)  # type: ignore[arg-type]
@@ -274,8 +290,8 @@ class Friends(RuleBasedStateMachine):
 
     @rule(
         number=st.integers(0, 3),
-        what=st.sampled_from(["limit", "rate", "open", "close", "add", "remove"]),
-        amount=st.sampled_from([0, 10, 100, 1_000]),
+        what=st.sampled_from(["limit", "rate", "open", "open", "close", "add", "remove"]),
+        amount=st.sampled_from([1_000, 100, 200, 10, 0]),
         currency=st.sampled_from([FST, USD]),
     )
     def decide(self, number: int, what: str, amount: int, currency: Currency) -> None:
@@ -291,7 +307,7 @@ class Friends(RuleBasedStateMachine):
         }
         lane.src.do(*decisions[what])
 
-    @rule(number=st.integers(0, 3), how=st.sampled_from(["disable", "enable", "dispute", "accept"]))
+    @rule(number=st.integers(0, 3), how=st.sampled_from(["dispute", "dispute", "accept", "enable", "disable"]))
     def upset(self, number: int, how: str) -> None:
         """Somebody wants no more of a friend, or makes up with it."""
         lane = self._lane(number)

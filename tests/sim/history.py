@@ -137,6 +137,7 @@ class History:
         for change in _changes(old, events, step):
             self._observe_friend(old, new, change, step)
             self.i25_reset(change, events)
+            _i18_stale_terms(change, events)
         self.i12_collected(old, new, done)
         self._observe_invoices(step)
         self._observe_intents(old, step)
@@ -249,7 +250,9 @@ class History:
                 continue
             group = opened.groups.get(hash_lock(commit.src_plain_lock))
             if group is not None:
-                _check_group_collected(old, new, group, is_forced=command.force)
+                _check_group_collected(old, new, group)
+                total = opened.invoice.total_dest_payment
+                insist(command.force or group.sum == total, "I12 collected a part", group, total)
 
     def _observe_invoices(self, step: Step) -> None:
         """I13: a group answers "complete" to one request only, when the sum is there."""
@@ -416,15 +419,13 @@ def _has_collect(old: NodeState, new: NodeState, key: PublicKey, request_id: Uid
     return any(isinstance(op, CollectOp) and op.request_id == request_id for op in waiting)
 
 
-def _check_group_collected(
-    old: NodeState, new: NodeState, group: Group, *, is_forced: bool
-) -> None:
+def _check_group_collected(old: NodeState, new: NodeState, group: Group) -> None:
     for key, request_id in group.members:
         if _has_same_channel(old, new, key):
             insist(
                 _has_collect(old, new, key, request_id), "I12 a member is not collected", request_id
             )
-    insist(is_forced or group.is_sealed, "I12 collected an incomplete group", group)
+    insist(group.is_sealed, "I12 collected an incomplete group", group)
 
 
 def _i15_counter(change: Change) -> None:
@@ -437,6 +438,19 @@ def _i15_counter(change: Change) -> None:
     grown = after.move_token_counter - before.move_token_counter
     moves = (change.received is not None) + (change.sent is not None)
     insist(grown == moves, "I15 counter", grown, moves, change)
+
+
+def _i18_stale_terms(change: Change, events: tuple[Event, ...]) -> None:
+    """Terms of an episode that is over break nothing."""
+    if change.before.consistent is None or change.after.consistent is not None:
+        return
+    said = [e.message for e in events if isinstance(e, MessageArrived) and e.friend == change.key]
+    if not all(isinstance(message, InconsistencyMessage) for message in said):
+        return
+    tokens = [m.terms.reset_token for m in said if isinstance(m, InconsistencyMessage)]
+    is_stale = bool(tokens) and all(token in change.before.reset_tokens for token in tokens)
+    is_own_doing = any(isinstance(event, CommandGiven) for event in events)
+    insist(is_own_doing or not is_stale, "I18 stale terms broke a channel", change)
 
 
 def _i23_fees(old: NodeState, new: NodeState, step: Step) -> None:

@@ -195,19 +195,42 @@ class Foe:
     def _some_requests(
         self, remote: PublicKey, channel: TokenChannel
     ) -> list[tuple[Currency, Operation]]:
-        used = [uid for _, uid in self._pending_anywhere()] + [Uid(self._bytes(16))]
-        keys = [machine.key for machine in self._machine.world.machines]
         found: list[tuple[Currency, Operation]] = []
         for currency, ledger in channel.ledgers.items():
-            route = tuple(self._rng.sample(keys, self._rng.randint(0, min(4, len(keys)))))
-            amount = self._rng.randint(0, 40)
-            op = self._request(
-                self._rng.choice(used), route, (amount, amount, self._rng.randint(0, 9))
-            )
-            if ledger.can_send_request(op):
-                ledger.send_request(op, None, 0)
-                found.append((currency, op))
+            for op in (self._made_up(), self._copied(remote, currency)):
+                if op is not None and ledger.can_send_request(op):
+                    ledger.send_request(op, None, 0)
+                    found.append((currency, op))
         return found
+
+    def _made_up(self) -> RequestOp:
+        """A request over a nonsense route, with an id of somebody else."""
+        used = [entry.request_id for _, _, entry in self._requests()]
+        keys = [machine.key for machine in self._machine.world.machines]
+        route = tuple(self._rng.sample(keys, self._rng.randint(0, min(4, len(keys)))))
+        amount = self._rng.randint(0, 40)
+        request_id = self._rng.choice([*used, Uid(self._bytes(16))])
+        return self._request(request_id, route, (amount, amount, self._rng.randint(0, 9)))
+
+    def _copied(self, remote: PublicKey, currency: Currency) -> RequestOp | None:
+        """What this friend sent on once more: same id, lock and invoice, other amounts."""
+        mine = [
+            (key, op)
+            for node, key, op in self._requests()
+            if node == remote and key != self._machine.key
+        ]
+        if not mine:
+            return None
+        next_key, op = self._rng.choice(mine)
+        request_id = op.request_id if self._rng.random() < 0.7 else Uid(self._bytes(16))
+        amount = self._rng.choice((op.dest_payment, 1, op.total_dest_payment))
+        return request_op(
+            request_id,
+            op.src_hashed_lock,
+            (next_key, *op.route),
+            (amount, op.total_dest_payment, self._rng.choice((0, op.left_fees, 50))),
+            op.invoice_id,
+        )
 
     def _rogue_answers(self, remote: PublicKey) -> FriendMessage | None:
         """A perfect move token that cancels what its core still works on."""
@@ -287,13 +310,16 @@ class Foe:
             for request_id in (*ledger.local, *ledger.remote)
         ]
 
-    def _pending_anywhere(self) -> list[tuple[Currency, Uid]]:
-        found: list[tuple[Currency, Uid]] = []
-        for machine in self._machine.world.machines:
-            for friend in machine.state.friends.values():
-                if friend.consistent is not None:
-                    found += self._pending(friend.consistent)
-        return found
+    def _requests(self) -> list[tuple[PublicKey, PublicKey, RequestOp]]:
+        """Everything pending anywhere: (who sent it, to whom, what). A foe with many spies."""
+        return [
+            (machine.key, key, entry.request)
+            for machine in self._machine.world.machines
+            for key, friend in machine.state.friends.items()
+            if friend.consistent is not None
+            for ledger in friend.consistent.ledgers.values()
+            for entry in ledger.local.values()
+        ]
 
     def _request(
         self, request_id: Uid, route: tuple[PublicKey, ...], amounts: tuple[int, int, int]

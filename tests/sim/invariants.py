@@ -194,8 +194,15 @@ def i21_bounds(friend: Friend) -> None:
         insist(names == sorted(set(names)), "I21 currencies of a batch", names)
 
 
+def i09_waits_for_somebody(friend: Friend) -> None:
+    """Requests only wait for a friend who is there: enabled, online, consistent."""
+    is_waiting = bool(friend.forwarded.items or friend.own.items)
+    insist(friend.is_talking or not is_waiting, "I9 requests wait for nobody", friend)
+
+
 def check_friend(friend: Friend) -> None:
     """Everything that one friend's record must satisfy."""
+    i09_waits_for_somebody(friend)
     i02_pending_sums(friend)
     i03_ledgers(friend)
     i05_ranges(friend)

@@ -38,8 +38,8 @@ class End:
     is_closed: bool = False
     """This end knows that it is over."""
     writer_is_busy: bool = False
-    held: list[FriendMessage | None] = field(default_factory=list)
-    """Arrived before adoption; None = unreadable."""
+    held: list[FriendMessage | bytes] = field(default_factory=list)
+    """Arrived before adoption."""
     other: "End | None" = None
     # The direction towards this end.
     sent_count: int = 0
@@ -134,8 +134,8 @@ class Network:
         machine.links[end.remote] = end
         end.is_adopted = True
         machine.enqueue(LinkAdopted(end.remote, end.link_id))
-        for message in end.held:
-            self._hand_in(end, message)
+        for data in end.held:
+            self._hand_in(end, data)
         end.held.clear()
 
     # --- going down -----------------------------------------------------------------------------
@@ -211,31 +211,37 @@ class Network:
 
     def _deliver(self, end: End, number: int, data: FriendMessage | bytes) -> None:
         self.in_flight -= 1
-        if end.is_closed or end.machine.boot != end.boot:
+        if end.machine.boot != end.boot:
+            return
+        if end.is_closed:
+            if not self._world.is_calm and self._world.chance(0.3):
+                pause = self._world.rng.randint(0, 2_000)
+                self._world.after(pause, lambda: self._hand_in_late(end, data))
             return
         if end.cut_after is not None and number > end.cut_after:
             return
         end.arrived_count = number
+        if end.is_adopted:
+            self._hand_in(end, data)
+        else:
+            end.held.append(data)
+
+    def _hand_in_late(self, end: End, data: FriendMessage | bytes) -> None:
+        """A message of a connection that was replaced meanwhile: the core must not fall for it."""
+        if end.machine.boot == end.boot and end.remote in end.machine.links:
+            self._hand_in(end, data)
+
+    def _hand_in(self, end: End, data: FriendMessage | bytes) -> None:
         message: FriendMessage | None
         if isinstance(data, bytes):
             try:
                 message = decode_friend_message(data)
             except DecodeError:
-                message = None
-            else:
-                if message is None:
-                    return  # an extension, to be ignored
+                end.machine.enqueue(UnreadableArrived(end.remote, end.link_id))
+                return
         else:
             message = data
-        if end.is_adopted:
-            self._hand_in(end, message)
-        else:
-            end.held.append(message)
-
-    def _hand_in(self, end: End, message: FriendMessage | None) -> None:
-        if message is None:
-            end.machine.enqueue(UnreadableArrived(end.remote, end.link_id))
-        else:
+        if message is not None:  # None = an extension, to be ignored
             end.machine.enqueue(MessageArrived(end.remote, end.link_id, message))
 
     # --- what a machine asks for ----------------------------------------------------------------

@@ -97,6 +97,8 @@ class People:
         self.settled: dict[PaymentId, PaymentStage] = {}
         """How primitive payments ended."""
         self.pay_count = 0
+        self._request_ids: list[Uid] = []
+        """Some that were used last."""
         self._actions: tuple[tuple[int, Fault | None, Callable[[], None]], ...] = (
             (10, None, self._pay),
             (3, Fault.PRIMITIVES, self._pay_by_hand),
@@ -204,6 +206,7 @@ class People:
             self._world.after(self._rng.randint(0, 3_000), lambda: buyer.command(pay))
 
     def _walk(self, start: Machine) -> tuple[PublicKey, ...]:
+        """Along friendships wherever they lead, sometimes back to the start."""
         keys = [start.key]
         for _ in range(self._rng.randint(1, 5)):
             machine = self._world.machine_of(keys[-1])
@@ -214,6 +217,14 @@ class People:
             keys.append(self._rng.choice(fresh if fresh and self._rng.random() < 0.8 else friends))
         return tuple(keys)
 
+    def _another_way(self, route: tuple[PublicKey, ...]) -> tuple[PublicKey, ...]:
+        """A route between the same ends, found by wandering about; the same one if there is no other."""
+        for _ in range(8):
+            other = self._walk(self._world.machine_of(route[0]))
+            if route[-1] in other[1:] and other != route:
+                return other[: other.index(route[-1], 1) + 1]
+        return route
+
     def _pay_by_hand(self) -> None:
         """The primitives, over routes somebody drew: cycles, wrong sums, ids used twice."""
         buyer = self._someone()
@@ -221,16 +232,23 @@ class People:
         seller = self._world.machine_of(route[-1])
         total = self._amount()
         invoice = self._new_invoice(seller, self._currency(), total)
-        parts = self._rng.choice(((total,), (total,), (total // 2, total - total // 2)))
-        routes = [route, *(self._walk(buyer) for _ in parts[1:])]
-        request_ids = [Uid(self._rng.randbytes(16)) for _ in parts]
-        self.pay_primitively(buyer, invoice, tuple(zip(routes, parts, request_ids, strict=True)))
+        half = total // 2
+        amounts = self._rng.choice(((total,), (half, total - half), (half, half), (total, total)))
+        routes = [route, *(self._another_way(route) for _ in amounts[1:])]
+        parts = tuple(
+            (way, amount, self._request_id()) for way, amount in zip(routes, amounts, strict=True)
+        )
+        payment_id = self.pay_primitively(buyer, invoice, parts)
         if self._world.has(Fault.DOUBLE):
-            again = tuple(zip(routes, parts, request_ids, strict=True))
-            self._world.after(
-                self._rng.randint(0, 900),
-                lambda: self._create(buyer, next(reversed(self._primitives)), again),
-            )
+            pause = self._rng.randint(0, 900)
+            self._world.after(pause, lambda: self._create(buyer, payment_id, parts))
+
+    def _request_id(self) -> Uid:
+        """A new id, or one that somebody else is using."""
+        if self._request_ids and self._rng.random() < 0.1:
+            return self._rng.choice(self._request_ids)
+        self._request_ids = [*self._request_ids[-5:], Uid(self._rng.randbytes(16))]
+        return self._request_ids[-1]
 
     def pay_primitively(
         self,
@@ -406,8 +424,17 @@ class People:
             if not isinstance(channel, Inconsistent) or channel.remote_terms is None:
                 continue
             if self._rng.random() < 0.4:
-                shown = terms_hash(key, machine.key, channel.remote_terms)
-                machine.command(ResetFriendChannel(key, shown))
+                self._accept(machine, key)
+                if self._rng.random() < 0.3:
+                    self._accept(self._world.machine_of(key), machine.key)
+
+    def _accept(self, machine: Machine, key: PublicKey) -> None:
+        """Accept a friend's terms as the screen shows them; both may do so at once."""
+        friend = machine.state.friends.get(key)
+        channel = friend.channel if friend is not None else None
+        if isinstance(channel, Inconsistent) and channel.remote_terms is not None:
+            shown = terms_hash(key, machine.key, channel.remote_terms)
+            machine.command(ResetFriendChannel(key, shown))
 
     def _hand_over(self, commit: Commit) -> None:
         seller = self._sellers.get(commit.invoice_id)

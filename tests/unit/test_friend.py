@@ -8,6 +8,7 @@ from offset_engine.core.api import (
     AddRelay,
     CommitInvoice,
     DisableFriend,
+    DisputeFriend,
     EnableFriend,
     RemoveFriendCurrency,
     RemoveRelay,
@@ -37,6 +38,7 @@ from offset_engine.core.friend import (
     wanted_currencies,
 )
 from offset_engine.core.messages import (
+    InconsistencyMessage,
     MoveTokenMessage,
     TokenWantedMessage,
     request_op,
@@ -61,6 +63,7 @@ from tests.fakes import (
     FST,
     Card,
     Wires,
+    befriend,
     chain,
     new_invoice,
     open_payment,
@@ -181,6 +184,24 @@ def test_a_link_carries_each_message_once() -> None:
     assert outgoing(friend, (), asked) == ((), asked)
     resent, _ = outgoing(friend, (), SentOnLink())
     assert resent == (replace(message, token_wanted=True),)
+
+
+def test_terms_go_out_once_per_link_however_often_the_friend_ignores_them() -> None:
+    wires, (a, b) = chain("a", "b")
+    last = channel(b, a).direction
+    assert a.do(DisputeFriend(b.key)) is None
+    messages, sent = outgoing(a.friend(b), (), SentOnLink())
+    assert [type(message) for message in messages] == [InconsistencyMessage]
+    assert outgoing(a.friend(b), (), sent) == ((), sent)
+    if isinstance(last, Outgoing):
+        stray = MoveTokenMessage(last.move_token, token_wanted=True)
+        a.feed(MessageArrived(b.key, link(a, b), stray))
+    assert a.friend(b).consistent is None
+    wires.run()
+    wires.connect(a, b)
+    said = len(wires.log)
+    wires.run()
+    assert [type(message) for _, _, message in wires.log[said:]] == [InconsistencyMessage] * 2
 
 
 def test_nothing_goes_to_a_friend_that_is_disabled_or_unknown() -> None:
@@ -331,16 +352,37 @@ def test_requests_that_became_impossible_in_the_queue_go_back_where_they_came_fr
 
 def test_forwarded_requests_that_no_longer_fit_are_cancelled_upstream() -> None:
     wires, (a, m, b) = chain("a", "m", "b", limits=(CREDITS_MAX, CREDITS_MAX))
+    c = Card("c", 9)
+    wires.cards[c.key] = c
+    befriend(c, m, (CREDITS_MAX, CREDITS_MAX))
+    wires.connect(c, m)
+    wires.run()
     strand_token(wires, m, b)
     half = CREDITS_MAX // 2 + 1
-    assert send_over(open_payment(a, new_invoice(b, half, 1), 1), 1, (a, m, b), half) is None
+    for number, buyer in ((1, a), (2, c)):
+        payment = open_payment(buyer, new_invoice(b, half, number), number)
+        assert send_over(payment, number, (buyer, m, b), half) is None
     wires.run()
-    m.friend(b).channel.ledgers[FST].balance = -half  # type: ignore[union-attr]
-    b.friend(m).channel.ledgers[FST].balance = half  # type: ignore[union-attr]
+    assert len(m.friend(b).forwarded) == 2
     wires.connect(m, b)
     wires.run()
+    assert sorted([outcomes(a, 1), outcomes(c, 2)], key=str) == [
+        [TransactionOutcome.COMPLETE],
+        [TransactionOutcome.FAILURE],
+    ]
+    assert m.friend(b).consistent is not None
+    assert a.frozen() + c.frozen() == m.ledger(b).local_pending_debt == half
+
+
+def test_a_request_beyond_the_range_of_the_next_balance_is_not_queued() -> None:
+    wires, (a, m, b) = chain("a", "m", "b", limits=(CREDITS_MAX, CREDITS_MAX))
+    strand_token(wires, m, b)
+    channel(m, b).ledgers[FST].balance = -(CREDITS_MAX - 4)
+    payment = open_payment(a, new_invoice(b, 5), 1)
+    assert send_over(payment, 1, (a, m, b), 5) is None
+    wires.run()
     assert outcomes(a, 1) == [TransactionOutcome.FAILURE]
-    assert m.frozen() == a.frozen() == 0
+    assert not m.friend(b).forwarded.items
 
 
 # --- quarantine ---------------------------------------------------------------------------------
@@ -398,6 +440,21 @@ def test_an_old_backup_is_found_out_and_not_signed_over() -> None:
     wires.run()
     assert owner.friend(other).consistent is None
     assert other.friend(owner).consistent is None
+
+
+def test_a_restored_card_forgives_its_friend_what_it_cannot_know_itself() -> None:
+    _, (a, b) = chain("a", "b")
+    owner, other = (a, b) if isinstance(channel(a, b).direction, Incoming) else (b, a)
+    owner.friend(other).is_quarantined = True
+    stray = TokenWantedMessage(Signature(b"?" * 64))
+    owner.feed(MessageArrived(other.key, link(owner, other), stray))
+    assert owner.friend(other).consistent is not None
+    assert owner.friend(other).is_quarantined
+    probe, sent = outgoing(owner.friend(other), (), SentOnLink())
+    direction = channel(owner, other).direction
+    assert isinstance(direction, Incoming)
+    assert probe == (TokenWantedMessage(direction.last.new_token),)
+    assert outgoing(owner.friend(other), (), sent) == ((), sent)
 
 
 # --- what index servers are told ----------------------------------------------------------------

@@ -455,6 +455,24 @@ def test_a_held_commit_whose_requests_vanished_is_incomplete() -> None:
     assert b.do(CancelInvoice(invoice.invoice_id)) is None
 
 
+def test_a_registered_commit_is_not_displaced_by_that_of_another_buyer() -> None:
+    wires, (a, m, n, b) = diamond()
+    invoice = new_invoice(b, 10)
+    for number, hop in ((1, m), (2, n)):
+        assert bring(wires, invoice, number, 10, (a, hop, b)) == [COMPLETE]
+    first, second = (status(a, wish(number)).commit for number in (1, 2))
+    assert first is not None
+    assert second is not None
+    assert b.do(RegisterCommit(first)) is None
+    assert b.do(RegisterCommit(second)) is not None
+    assert b.do(CommitInvoice(second)) is not None
+    assert opened(b, invoice).registered == first
+    assert b.do(CollectInvoice(invoice.invoice_id)) is None
+    wires.run()
+    assert (b.balance(m), b.balance(n)) == (10, 0)
+    assert_settled(a, m, n, b)
+
+
 # --- expiry (R24, R27) --------------------------------------------------------------------------
 
 
@@ -574,6 +592,8 @@ def test_only_sound_invoices_of_ours_are_opened() -> None:
     ]
     for change, fault in cases:
         assert b.do(AddInvoice(replace(good, **change))) is fault  # type: ignore[arg-type]
+    for expires_ms in (-1, 2**63):
+        assert b.do(AddInvoice(good, expires_ms)) is CommandFault.INVALID_ARGUMENT
     assert not b.state.invoices
     assert b.do(AddInvoice(replace(good, description="é" * 127))) is None
 
@@ -595,6 +615,13 @@ def test_open_invoices_have_a_limit_and_finished_ones_are_forgotten_in_the_end()
     assert InvoiceId((1).to_bytes(32, "little")) not in b.state.closed_invoices
     assert first.invoice_id in b.state.closed_invoices
     assert b.do(another) is None
+
+
+def test_two_invoices_can_end_in_one_step() -> None:
+    _, (_a, b) = chain("a", "b")
+    one, two = new_invoice(b, 10, 1), new_invoice(b, 10, 2)
+    assert b.do(CancelInvoice(one.invoice_id), CancelInvoice(two.invoice_id)) is None
+    assert list(b.state.closed_invoices) == [one.invoice_id, two.invoice_id]
 
 
 def test_a_fork_of_an_invoice_shares_nothing() -> None:

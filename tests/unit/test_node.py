@@ -165,7 +165,6 @@ def used_id(scene: Scene) -> CommandFault | None:
 def full(scene: Scene) -> CommandFault | None:
     strand_token(scene.wires, scene.a, scene.b)
     open_payment(scene.a, replace(scene.invoice, total_dest_payment=1_000), 1)
-    ready = scene.a.friend(scene.b)
     request = scene.transaction(dest_payment=1)
     assert request is None
     ready = scene.a.friend(scene.b)
@@ -771,6 +770,14 @@ def test_a_draft_hands_out_only_ledgers_that_are_there() -> None:
     assert a.do(DisputeFriend(b.key)) is None
     wires.run()
     assert Draft(a.state, a.env).ledger(b.key, FST) is None
+
+
+def test_an_answer_to_a_request_that_is_gone_is_not_queued() -> None:
+    _, (a, b) = chain("a", "b")
+    draft = Draft(a.state, a.env)
+    draft.refuse(b.key, FST, uid(9))
+    draft.refuse(key(9), FST, uid(9))
+    assert not draft.state.friends[b.key].backwards.items
 
 
 def test_a_draft_can_put_a_finished_channel_in_place_twice() -> None:

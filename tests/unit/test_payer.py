@@ -36,6 +36,7 @@ from offset_engine.core.payer import Intent, PayFailure, PayStage
 from offset_engine.core.payment import Payment, PaymentStage
 from offset_engine.core.report import pay_report
 from offset_engine.core.signing import Commit, Invoice, invoice_buffer, response_buffer
+from offset_engine.core.state import PartStuck, QuestionUnanswered
 from offset_engine.core.token_channel import Incoming
 from offset_engine.core.values import (
     CREDITS_MAX,
@@ -624,7 +625,7 @@ def test_a_payment_that_gets_stuck_three_times_fails_and_releases_nothing() -> N
     for attempt, other in enumerate(others, 1):
         assert now(a) == (SEARCHING, None)
         answer_routes(a, (part(a, m, other, b, amount=10),))
-        assert a.intent(wish(1)).attempts == attempt
+        assert a.intent(wish(1)).attempts == attempt - 1
         a.pass_time(a.env.timers.part_stuck_ms)
     assert now(a) == (FAILED, PayFailure.STUCK)
     assert released(a) == set()
@@ -801,6 +802,153 @@ def test_confirming_after_the_invoice_expired_fails() -> None:
     assert now(a) == (FAILED, PayFailure.EXPIRED)
 
 
+# --- deadlines and exclusions -------------------------------------------------------------------
+
+
+def test_a_part_left_unanswered_by_an_early_commit_is_not_stuck() -> None:
+    wires, (a, m, _n, b), first, _second = two_parts_held()
+    say(wires, b, m, sign_response(b, m, first, PlainLock(b"d" * 32)))
+    assert now(a) == (COMMITTED, None)
+    a.pass_time(a.env.timers.part_stuck_ms)
+    assert now(a) == (COMMITTED, None)
+    assert released(a)
+
+
+def test_deadlines_that_outlived_their_cause_do_nothing() -> None:
+    _, (a, _m, b) = chain("a", "m", "b")
+    with_index(a)
+    before = begin(a, new_invoice(b, 5))
+    for key in (
+        QuestionUnanswered(wish(9), Uid(bytes(16))),
+        QuestionUnanswered(wish(1), Uid(b"o" * 16)),
+        PartStuck(wish(9), Uid(bytes(16))),
+        PartStuck(wish(1), Uid(bytes(16))),
+    ):
+        a.state.agenda.set(key, a.env.now_ms)
+    a.feed(Woken())
+    assert a.intent(wish(1)) == before
+
+
+def test_two_parts_over_the_same_missing_friend_exclude_one_edge() -> None:
+    wires, (a, m, n, b) = diamond()
+    with_index(a)
+    begin(a, new_invoice(b, 10), confirm_above=0)
+    answer_routes(a, (part(a, m, b, amount=6, fee=1), part(a, m, b, amount=4, fee=1)))
+    wires.offline(a, m)
+    assert a.do(ConfirmFee(wish(1))) is None
+    assert a.intent(wish(1)).excluded == ((a.key, m.key),)
+    answer_routes(a, (part(a, n, b, amount=10),))
+    wires.run()
+    assert now(a) == (COMMITTED, None)
+
+
+def test_parts_refused_on_the_same_way_exclude_each_of_its_edges_once() -> None:
+    wires, (a, m, n, b) = diamond()
+    assert m.do(CloseFriendCurrency(b.key, FST)) is None
+    route = [part(a, m, b, amount=amount) for amount in (2, 3, 5)]
+    pay_over(wires, new_invoice(b, 10), 1, *route)
+    assert a.intent(wish(1)).excluded == ((m.key, b.key), (a.key, m.key))
+    answer_routes(a, (part(a, n, b, amount=10),))
+    wires.run()
+    assert now(a) == (COMMITTED, None)
+
+
+def test_a_wish_cannot_ask_about_an_impossible_fee() -> None:
+    _, (a, b) = chain("a", "b")
+    for above in (-1, CREDITS_MAX + 1):
+        command = Pay(wish(1), new_invoice(b, 5, 1 + (above > 0)), 0, above)
+        assert a.do(command) is CommandFault.INVALID_AMOUNT
+
+
+def test_forgetting_a_paid_wish_with_open_parts_is_safe() -> None:
+    wires, (a, m, n, b) = diamond()
+    intent = pay_over(
+        wires, new_invoice(b, 10), 1, part(a, m, b, amount=6), part(a, n, b, amount=4)
+    )
+    assert intent.commit is not None
+    wires.cut(n, b)
+    assert b.do(CommitInvoice(intent.commit)) is None
+    wires.run()
+    assert now(a) == (PAID, None)
+    assert a.do(ForgetPay(wish(1))) is None
+    assert not a.state.payers
+    wires.connect(n, b)
+    wires.run()
+    assert not a.state.payments
+    assert_settled(a, m, n, b)
+
+
+def test_several_collects_in_one_token_end_the_wish_once() -> None:
+    wires, (a, m, n, b) = diamond()
+    parts = [part(a, m, b, amount=2), part(a, m, b, amount=3), part(a, n, b, amount=5)]
+    intent = pay_over(wires, new_invoice(b, 10), 1, *parts)
+    assert intent.commit is not None
+    wires.cut(n, b)
+    assert b.do(CommitInvoice(intent.commit)) is None
+    wires.run()
+    assert now(a) == (PAID, None)
+    (rest,) = a.state.payments.values()
+    assert (rest.stage, len(rest.transactions)) == (PaymentStage.AFTER_SUCCESS_ACK, 1)
+    wires.connect(n, b)
+    wires.run()
+    assert not a.state.payments
+    assert records(a) == [(PAID, None, 0)]
+    assert_settled(a, m, n, b)
+
+
+def test_the_whole_receipt_is_waited_for_when_parts_have_different_locks() -> None:
+    wires, (a, m, n, b), first, second = two_parts_held()
+    one, other = PlainLock(b"1" * 32), PlainLock(b"2" * 32)
+    say(wires, b, m, sign_response(b, m, first, one, is_complete=False))
+    say(wires, b, n, sign_response(b, n, second, other))
+    commit = a.intent(wish(1)).commit
+    assert commit is not None
+    say(wires, b, m, collect_op(first, commit.src_plain_lock, one))
+    assert now(a) == (COMMITTED, None)
+    say(wires, b, n, collect_op(second, commit.src_plain_lock, other))
+    assert now(a) == (PAID, None)
+    receipt = a.intent(wish(1)).receipt
+    assert receipt is not None
+    assert receipt.is_complete
+    assert not a.state.payments
+
+
+# --- channels that die under a payment ----------------------------------------------------------
+
+
+@covers("PT39", "PT40")
+@pytest.mark.parametrize("dies", ["first", "last"])
+@pytest.mark.parametrize("is_answered", [False, True])
+def test_a_payment_whose_way_dies_goes_another_way(dies: str, is_answered: bool) -> None:
+    wires, (a, m, n, b) = diamond()
+    invoice = new_invoice(b, 10)
+    with_index(a)
+    hold_answers(wires, b, m)
+    begin(a, invoice)
+    answer_routes(a, (part(a, m, b, amount=10),))
+    wires.run()
+    silent = m if dies == "first" else b
+    if is_answered:
+        wires.tap = lambda src, _dest, message: (
+            None if src is silent and carries(message, ResponseOp) else message
+        )
+        b.friend(m).is_online = True
+        b.feed(LinkAdopted(m.key, b.friend(m).link_id or 0))
+        wires.run()
+    assert now(a) == (SENDING, None)
+    one, other = (a, m) if dies == "first" else (m, b)
+    assert one.do(DisputeFriend(other.key)) is None
+    b.friend(m).is_online = True
+    wires.tap = None
+    wires.connect(m, b)
+    wires.run()
+    assert now(a) == (SEARCHING, None)
+    answer_routes(a, (part(a, n, b, amount=10),))
+    wires.run()
+    assert now(a) == (COMMITTED, None)
+    assert len(released(a)) == 1
+
+
 # --- restarts -----------------------------------------------------------------------------------
 
 
@@ -903,13 +1051,16 @@ def test_a_restart_without_friends_ends_an_unfinished_wish() -> None:
 # --- sellers that break the rules ---------------------------------------------------------------
 
 
-def sign_response(seller: Card, buyer: Card, request_id: Uid, dest: PlainLock) -> ResponseOp:
-    """A completing response for a pending request, whatever the seller's invoice says."""
+def sign_response(
+    seller: Card, buyer: Card, request_id: Uid, dest: PlainLock, *, is_complete: bool = True
+) -> ResponseOp:
+    """A response to a pending request, whatever the seller's invoice says."""
     request = seller.ledger(buyer).remote[request_id].request
     nonce = RandValue(bytes(16))
-    draft = response_op(request_id, hash_lock(dest), True, nonce, Signature(bytes(64)))
+    empty = Signature(bytes(64))
+    draft = response_op(request_id, hash_lock(dest), is_complete, nonce, empty)
     signature = seller.env.sign(response_buffer(response_terms(request, draft, FST)))
-    return response_op(request_id, hash_lock(dest), True, nonce, signature)
+    return response_op(request_id, hash_lock(dest), is_complete, nonce, signature)
 
 
 def hold_answers(wires: Wires, seller: Card, *friends: Card) -> None:

@@ -15,13 +15,14 @@ from offset_engine.core.api import (
     TransactionResult,
 )
 from offset_engine.core.crypto import hash_lock, sha512_256
-from offset_engine.core.draft import Draft
+from offset_engine.core.draft import Draft, PartEnd
 from offset_engine.core.events import Notify
 from offset_engine.core.messages import collect_op, request_op, response_op
 from offset_engine.core.payment import (
     Payment,
     PaymentStage,
     Transaction,
+    close,
     drop_transaction,
     record_collect,
     record_response,
@@ -101,7 +102,7 @@ class Table:
             case "close":
                 replies = [stage_of(buying.close_payment(draft, PAYMENT))]
             case "cancel":
-                buying.receive_cancel(draft, PAYMENT, uid(1), has_come_back=True)
+                buying.receive_cancel(draft, PAYMENT, uid(1), PartEnd.CAME_BACK)
             case "collect":
                 buying.receive_collect(draft, PAYMENT, collect_op(uid(1), SRC, DEST))
             case "ack":
@@ -206,7 +207,7 @@ def test_an_answer_to_an_unknown_transaction_changes_nothing() -> None:
     assert stray is not None
     buying.receive_response(draft, PAYMENT, stray)
     buying.receive_response(draft, wish(9), stray)
-    buying.receive_cancel(draft, PAYMENT, uid(9), has_come_back=True)
+    buying.receive_cancel(draft, PAYMENT, uid(9), PartEnd.CAME_BACK)
     buying.receive_collect(draft, PAYMENT, collect_op(uid(9), SRC, DEST))
     assert not draft.news
     assert not draft.effects
@@ -261,7 +262,7 @@ def respond(payment: Payment, number: int, *, is_complete: bool, dest: PlainLock
     assert record_response(payment, part.response) == part
 
 
-@covers("PAY-12", "PAY-17")
+@covers("PAY-12")
 def test_only_the_response_that_completes_the_sum_makes_the_commit() -> None:
     payment = payment_of(6, 4)
     respond(payment, 1, is_complete=False)
@@ -338,6 +339,14 @@ def test_dropping_what_is_not_there_changes_nothing() -> None:
     assert drop_transaction(payment, uid(9), ACK) is None
     assert payment == payment_of(6)
     assert payment.sum == 6
+
+
+def test_closing_a_closed_payment_changes_nothing() -> None:
+    payment = payment_of(6)
+    close(payment, ACK)
+    assert payment.stage is IN_PROGRESS
+    close(payment, uid(9))
+    assert (payment.stage, payment.ack_uid) == (IN_PROGRESS, None)
 
 
 def test_a_fork_of_a_payment_shares_nothing() -> None:

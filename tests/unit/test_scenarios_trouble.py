@@ -40,6 +40,7 @@ from offset_engine.core.messages import (
     RequestOp,
     ResetTerms,
     ResponseOp,
+    cancel_op,
     collect_op,
 )
 from offset_engine.core.report import friend_report, pending
@@ -231,6 +232,23 @@ def test_a_friend_forgotten_by_one_side_is_reset_to_the_terms_one_accepts() -> N
     assert_mirrored(a, b)
 
 
+@covers("PT30")
+def test_the_side_that_forgot_may_also_be_the_one_whose_terms_are_accepted() -> None:
+    wires, (a, b) = chain("a", "b")
+    transfer(wires, (a, b), 10, 1)
+    assert a.do(RemoveFriend(b.key, force=True)) is None
+    wires.cut(a, b)
+    assert a.do(AddFriend(b.key, (), "b"), EnableFriend(b.key), AddRelay(relay(8))) is None
+    wires.connect(a, b)
+    wires.run()
+    assert a.friend(b).relays_sent is None
+    assert accept(b, a) is None
+    wires.run()
+    assert FST not in channel(a, b).ledgers
+    assert b.friend(a).remote_relays == (relay(8).relay,)
+    assert_mirrored(a, b)
+
+
 @covers("PT31")
 def test_a_friendship_removed_and_made_again_by_both_begins_anew() -> None:
     wires, (a, b) = chain("a", "b")
@@ -360,7 +378,8 @@ def test_terms_that_arrive_after_they_were_accepted_do_not_break_the_reset() -> 
 
 
 @covers("PT35")
-def test_when_both_accept_at_once_the_lower_side_wins() -> None:
+@pytest.mark.parametrize("begins", ["low", "high"])
+def test_when_both_accept_at_once_the_lower_side_wins(begins: str) -> None:
     wires, (a, b) = chain("a", "b")
     mismatch(wires, a, b)
     low, high = (b, a) if speaks_first(a.key, b.key) else (a, b)
@@ -369,6 +388,8 @@ def test_when_both_accept_at_once_the_lower_side_wins() -> None:
     assert accept(a, b) is None
     assert accept(b, a) is None
     wires.connect(a, b)
+    order = (low, high) if begins == "low" else (high, low)
+    wires.cards = {card.key: card for card in order}
     wires.run()
     assert high.balance(low) == offered_by_high
     assert_mirrored(a, b)
@@ -578,6 +599,19 @@ def test_an_answer_that_nobody_upstream_waits_for_is_survived(answer: str) -> No
         assert m.balance(a) + m.balance(b) == 0
 
 
+@covers("PT41")
+def test_an_orphan_whose_own_channel_dies_too_troubles_nobody() -> None:
+    wires, cards = chain("a", "m", "b")
+    a, m, b = cards
+    orphaned(wires, cards, is_answered=True)
+    corrupt(m, b)
+    assert not m.state.outgoing_ids
+    assert not m.friend(b).lost
+    wires.connect(a, m)
+    wires.run()
+    assert dict(rupture(m, a).local_terms.balances)[FST] == 5
+
+
 @covers("PT42")
 def test_removing_the_friend_a_payment_came_from_orphans_it() -> None:
     wires, (a, m, b) = chain("a", "m", "b")
@@ -664,6 +698,8 @@ def test_a_sealed_group_that_lost_a_part_is_not_collected_by_accident(end: str) 
 @covers("PT45")
 def test_a_valid_collect_in_a_rejected_token_counts_as_paid() -> None:
     wires, (a, m, b) = chain("a", "m", "b")
+    for one, other in ((m, b), (b, m)):
+        assert one.do(SetFriendCurrencyRate(other.key, USD, Rate())) is None
     commit = pay(wires, (a, m, b), 5, 1)
 
     def spoil(src: Card, _dest: Card, message: FriendMessage) -> FriendMessage:
@@ -701,7 +737,7 @@ def test_a_collect_that_opens_nothing_is_not_salvaged(wrong: str) -> None:
         genesis(m.key, b.key),
         currencies_operations=(
             CurrencyOperations(USD, (collect,)),
-            CurrencyOperations(FST, (collect,)),
+            CurrencyOperations(FST, (cancel_op(uid(1)), collect)),
         ),
     )
     m.feed(MessageArrived(b.key, link, MoveTokenMessage(token, token_wanted=False)))
@@ -849,6 +885,19 @@ def test_a_currency_removed_while_the_channel_is_inconsistent_goes_after_the_res
     wires.run()
     assert FST not in channel(a, b).ledgers
     assert FST not in channel(b, a).ledgers
+
+
+@covers("PT38")
+def test_terms_that_would_make_too_many_currencies_cannot_be_accepted() -> None:
+    _, (a, b) = chain("a", "b")
+    link = a.friend(b).link_id
+    assert link is not None
+    names = [Currency(f"C{number:02}") for number in range(ACTIVE_CURRENCIES_MAX)]
+    terms = ResetTerms(Signature(b"t" * 64), 1, tuple((name, 0) for name in names))
+    a.feed(MessageArrived(b.key, link, InconsistencyMessage(terms)))
+    assert accept(a, b) is CommandFault.LIMIT_REACHED
+    assert list(a.friend(b).configs) == [FST]
+    rupture(a, b)
 
 
 @covers("PT49")
