@@ -328,8 +328,7 @@ def _send(draft: Draft, intent: Intent) -> None:
         )
         if buying.create_transaction(draft, command) is None:
             intent.parts[request_id] = part
-            stuck = PartStuck(intent.intent_id, request_id)
-            draft.agenda.set(stuck, draft.env.now_ms + draft.env.timers.part_stuck_ms)
+            _watch_part(draft, intent.intent_id, request_id)
         else:
             failed.append(part)
     draft.notify(PayChanged(intent.intent_id))
@@ -337,6 +336,11 @@ def _send(draft: Draft, intent: Intent) -> None:
         _exclude(intent, (part.route[0], part.route[1]))
     if failed:
         _search(draft, intent.intent_id)
+
+
+def _watch_part(draft: Draft, intent_id: PaymentId, request_id: Uid) -> None:
+    stuck = PartStuck(intent_id, request_id)
+    draft.agenda.set(stuck, draft.env.now_ms + draft.env.timers.part_stuck_ms)
 
 
 def _payment_id(intent: Intent) -> PaymentId:
@@ -398,7 +402,10 @@ def take_news(draft: Draft) -> None:
 def _take_result(draft: Draft, intent_id: PaymentId, news: TransactionNews) -> None:
     intent = draft.intent(intent_id)
     draft.agenda.drop(PartStuck(intent_id, news.request_id))
-    if news.outcome is TransactionOutcome.FAILURE:
+    if news.outcome is TransactionOutcome.SUCCESS and intent.stage in _OPEN:
+        # Accepted, but the sum has to be called complete as well.
+        _watch_part(draft, intent_id, news.request_id)
+    elif news.outcome is TransactionOutcome.FAILURE:
         part = intent.parts.pop(news.request_id, None)
         if part is not None and intent.stage in _OPEN:
             _take_setback(intent, part, news.end)
@@ -531,14 +538,5 @@ def resume(draft: Draft) -> None:
         ):
             _search(draft, intent_id)
         if known.stage in _OPEN:
-            _watch_parts(draft, intent_id)
-
-
-def _watch_parts(draft: Draft, intent_id: PaymentId) -> None:
-    intent = draft.state.intents[intent_id]
-    payment = draft.state.payments.get(intent.payment_id) if intent.payment_id else None
-    for request_id in intent.parts if payment is not None else ():
-        transaction = payment.transactions.get(request_id) if payment is not None else None
-        if transaction is not None and transaction.response is None:
-            stuck = PartStuck(intent_id, request_id)
-            draft.agenda.set(stuck, draft.env.now_ms + draft.env.timers.part_stuck_ms)
+            for request_id in draft.state.intents[intent_id].parts:
+                _watch_part(draft, intent_id, request_id)

@@ -179,6 +179,10 @@ def _take_token(
     ledgers = _ledger_count(draft.state.friends[key])
     friend = draft.friend_with(key, received.channel)
     draft.has_new_ways |= _ledger_count(friend) > ledgers
+    if _ledger_count(friend) < ledgers:
+        # A currency is gone; what waited for it must not outlive its ledger.
+        kept = received.channel.ledgers
+        cancel_queued(draft, key, lambda entry: entry.currency not in kept)
     friend.is_quarantined = False
     friend.wants_token = message.token_wanted
     _take_relays(draft, friend, message.move_token)
@@ -561,8 +565,10 @@ def _try_reset(draft: Draft, known: Friend, terms: ResetTerms, message: MoveToke
     friend.wants_token = message.token_wanted
     _take_relays(draft, friend, message.move_token)
     if friend.relays_sent is not None:
-        # The friend may have lost what it knew of our relays; tell it again.
-        friend.relays_sent = RelaysSent((), known_relays(friend))
+        # The friend may have lost what it knew of our relays; tell it again, even that there are none.
+        known_to_it = known_relays(friend) or ()
+        has_relays = bool(draft.state.own_relays)
+        friend.relays_sent = RelaysSent((), known_to_it) if has_relays else RelaysSent(known_to_it)
     _settle_reset(draft, friend)
 
 

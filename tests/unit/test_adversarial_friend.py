@@ -611,15 +611,20 @@ def test_nagging_for_the_token_gets_it_once_and_nothing_grows(town: Town) -> Non
     foe = town.foe
     foe.say()
     before = len(foe.heard)
-    name = foe.said[-1].move_token.new_token  # type: ignore[union-attr]
+    last = foe.said[-1]
+    assert isinstance(last, MoveTokenMessage)
     for _ in range(100):
-        foe.tell(TokenWantedMessage(name))
-        foe.tell(TokenWantedMessage(Signature(b"\x01" * 64)))
-        foe.tell(foe.said[-3] if isinstance(foe.said[-3], MoveTokenMessage) else foe.said[0])
-        if not foe.is_trusted:
-            break
-    assert len(foe.heard) - before <= 1
-    assert foe.is_trusted or len(foe.heard) - before <= 2
+        foe.tell(TokenWantedMessage(last.move_token.new_token))
+    assert len(foe.heard) == before + 1
+    assert foe.is_trusted
+    town.insist_only_foe_suffered(owed=0)
+
+
+def test_asking_back_a_token_that_was_never_sent_harms_only_who_asks(town: Town) -> None:
+    town.pay_debt(10)
+    for _ in range(10):
+        town.foe.tell(TokenWantedMessage(Signature(b"\x01" * 64)))
+    town.insist_only_foe_suffered(owed=10)
 
 
 @covers("PT76")

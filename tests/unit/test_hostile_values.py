@@ -18,8 +18,8 @@ from offset_engine.core.api import (
     SetFriendCurrencyMaxDebt,
 )
 from offset_engine.core.crypto import hash_lock
-from offset_engine.core.events import FriendOffline, LinkAdopted
-from offset_engine.core.messages import Part, collect_op
+from offset_engine.core.events import FriendOffline, LinkAdopted, MessageArrived
+from offset_engine.core.messages import MoveTokenMessage, Part, collect_op
 from offset_engine.core.payer import PayStage
 from offset_engine.core.report import friend_report
 from offset_engine.core.signing import Invoice, receipt_terms, response_buffer, terms_hash
@@ -50,7 +50,7 @@ from tests.fakes import (
     with_index,
 )
 from tests.fakes_hostile import OTHER_SECRET, SECRET, ScriptedFriend, ask
-from tests.sim.invariants import i27_persistence
+from tests.sim.invariants import check_node, i27_persistence
 
 
 def insist_survives_restart(card: Card) -> None:
@@ -252,3 +252,24 @@ def test_an_all_zero_route_and_lock_are_just_another_request() -> None:
     foe.take_token()
     assert foe.is_trusted
     assert m.frozen() == 0
+
+
+def test_two_foes_that_speak_in_one_step_do_not_trip_over_each_other() -> None:
+    """One drops the currency of a request that waits for it, just before the other's channel dies."""
+    m = Card("m", 1)
+    up = ScriptedFriend("up", 11, m)
+    down = ScriptedFriend("down", 12, m)
+    down.take_token()
+    up.say(ask(1, 5, (down.key,)))
+    assert len(m.state.friends[down.key].forwarded) == 1
+    dropping, _ = down.sealed({}, currencies=())
+    up.take_token()
+    m.feed(
+        MessageArrived(down.key, down.link, MoveTokenMessage(dropping, token_wanted=False)),
+        MessageArrived(
+            up.key, up.link, MoveTokenMessage(up.forged(currencies=()), token_wanted=False)
+        ),
+    )
+    assert not up.is_trusted
+    assert down.is_trusted
+    check_node(m.state, tuple(m.state.friends))
