@@ -42,7 +42,7 @@ class PaymentsPlan:
     in_flight: int = 64
     think_ms: int = 20
     """Longest pause of a payer between two payments."""
-    part_s: float = 12
+    part_s: float = 10
     """Each part ends after so many seconds with what it has."""
     seed: int = 0
     directory: Path | None = None
@@ -179,10 +179,11 @@ async def _pay_searching(plan: PaymentsPlan, village: Village) -> list[int]:
 
 
 async def _pay_in_waves(plan: PaymentsPlan, meter: Meter, till: Till) -> Spent:
-    await _wave(plan.in_flight, till)
     begin, payments = meter.read(), 0
     end = begin
     with anyio.move_on_after(plan.part_s):
+        await _wave(plan.in_flight, till)
+        begin = meter.read()
         for _ in range(plan.waves):
             await _wave(plan.in_flight, till)
             payments += plan.in_flight

@@ -5,6 +5,7 @@ Ed25519 keys name everybody; their X25519 forms are used in handshakes only.
 Source: PROTOCOL.md, "Primitives".
 """
 
+import functools
 import hashlib
 import hmac
 from typing import Final
@@ -63,8 +64,12 @@ def verify(public_key: PublicKey, message: bytes, signature: Signature) -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=4_096)
 def is_valid_identity(public_key: PublicKey) -> bool:
-    """Whether the key is a usable Ed25519 point: canonical, not of small order, on the main subgroup."""
+    """Whether the key is a usable Ed25519 point: canonical, not of small order, on the main subgroup.
+
+    Looking costs as much as a verified signature, and the same few keys come again and again.
+    """
     return x25519_public(public_key) is not None
 
 

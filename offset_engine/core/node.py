@@ -219,10 +219,13 @@ def _take_routes(draft: Draft, response: RoutesResponse) -> None:
 
 
 def _command(draft: Draft, event: CommandGiven) -> None:
-    """Carry out one command or a batch; a batch with a fault anywhere changes nothing."""
+    """Carry out one command or a batch; a batch with a fault anywhere changes nothing.
+
+    Every command looks before it changes anything, so a single one needs no draft of its own.
+    """
     command = event.command
-    inner = Draft(draft.state, draft.env)
     commands = command.commands if isinstance(command, Batch) else (command,)
+    inner = draft if len(commands) == 1 else Draft(draft.state, draft.env)
     notices: list[Notice] = []
     for one in commands:
         mine: list[Notice] = []
@@ -234,7 +237,8 @@ def _command(draft: Draft, event: CommandGiven) -> None:
             draft.effects.append(CommandDone(event.number, fault, detail, tuple(mine)))
             return
         notices += mine
-    draft.absorb(inner)
+    if inner is not draft:
+        draft.absorb(inner)
     draft.effects.append(CommandDone(event.number, None, "", tuple(notices)))
 
 

@@ -227,13 +227,22 @@ def _commit_fault(draft: Draft, known: OpenInvoice, commit: Commit) -> CommandFa
         and group is not None
         and group.is_sealed
         and commit.dest_hashed_lock == hash_lock(group.dest_plain_lock)
-        and draft.env.verify(
-            draft.state.local_public_key,
-            response_buffer(commit_terms(commit)),
-            commit.signature,
-        )
+        and _is_signed(draft, group, commit)
     )
     return None if is_ours else CommandFault.INVALID_COMMIT
+
+
+def _is_signed(draft: Draft, group: Group, commit: Commit) -> bool:
+    """Whether we signed what the commit says; looking at what is kept saves verifying it."""
+    for (_, request_id), member in group.members.items():
+        response = member.response
+        if response.is_complete and response.signature == commit.signature:
+            return (
+                member.dest_payment == commit.dest_payment
+                and response_hash(request_id, response.rand_nonce) == commit.response_hash
+            )
+    signed = response_buffer(commit_terms(commit))
+    return draft.env.verify(draft.state.local_public_key, signed, commit.signature)
 
 
 def _collect(draft: Draft, commit: Commit, *, force: bool) -> CommandFault | None:

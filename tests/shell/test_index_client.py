@@ -232,7 +232,8 @@ async def silent(connection: Connection) -> None:
 
 @covers("NT60")
 async def test_a_server_without_time_hashes_is_left_for_the_next():
-    async with pretender(1, silent) as stalled, servers(2) as (good,), running() as client:
+    async with pretender(1, silent) as stalled, servers(2) as (good,), running(stalled) as client:
+        await until(lambda: client.index.status.state is IndexState.REPORTING)
         client.index.set_servers((stalled, good.named))
         await until(lambda: client.is_up_at(good.named))
         left = [error for _, server, error in client.states if server == stalled.public_key]
@@ -253,8 +254,7 @@ async def test_a_server_that_falls_silent_is_left_within_three_of_its_periods():
                 ack = UpdateAck(update.session_id, update.counter, 0)
                 connection.send_nowait(encode_index_server_message(ack))
 
-    async with pretender(1, stalls) as stalled, servers(2) as (good,), running() as client:
-        client.index.set_servers((stalled,))
+    async with pretender(1, stalls) as stalled, servers(2) as (good,), running(stalled) as client:
         await until(lambda: client.is_up_at(stalled))
         client.index.set_servers((stalled, good.named))
         client.ask(1)
@@ -270,7 +270,8 @@ async def test_a_server_that_talks_nonsense_is_left():
         connection.send_nowait(b"\xc1")
         await connection.wait_closed()
 
-    async with pretender(1, babbles) as bad, servers(2) as (good,), running() as client:
+    async with pretender(1, babbles) as bad, servers(2) as (good,), running(bad) as client:
+        await until(lambda: client.index.status.state is IndexState.WAITING)
         client.index.set_servers((bad, good.named))
         await until(lambda: client.is_up_at(good.named))
 
