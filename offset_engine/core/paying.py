@@ -158,7 +158,7 @@ def _search(draft: Draft, intent_id: PaymentId) -> None:
         intent.is_direct_tried = True
         intent.planned = (PlannedPart((own, seller), missing, 0),)
         _consider(draft, intent)
-    elif not ready_friends(draft.state, currency):
+    elif _must_wait(draft.state, intent):
         _wait(draft, intent, _UNANSWERED, draft.env.timers.friend_wait_ms)
     elif not draft.state.index_servers:
         _fail(draft, intent_id, intent.setback or PayFailure.NO_INDEX)
@@ -166,6 +166,15 @@ def _search(draft: Draft, intent_id: PaymentId) -> None:
         _fail(draft, intent_id, intent.setback or PayFailure.NO_ROUTE)
     else:
         _ask(draft, intent, missing)
+
+
+def _must_wait(state: NodeState, intent: Intent) -> bool:
+    """Whether nobody can be sent through yet, or only the seller itself would do and is away."""
+    if not ready_friends(state, intent.invoice.currency):
+        return True
+    seller = state.friends.get(intent.invoice.dest_public_key)
+    is_hoped_for = seller is not None and seller.is_enabled and not intent.is_direct_tried
+    return is_hoped_for and not state.index_servers
 
 
 def _is_expired(draft: Draft, intent: Intent) -> bool:
@@ -283,10 +292,16 @@ def give_up_question(draft: Draft, key: QuestionUnanswered) -> None:
     intent = draft.intent(key.intent_id)
     _stop_waiting(draft, intent)
     is_alone = key.question == _UNANSWERED
-    if key.question == _BUSY or (is_alone and ready_friends(draft.state, intent.invoice.currency)):
+    if is_alone and not ready_friends(draft.state, intent.invoice.currency):
+        _fail(draft, key.intent_id, PayFailure.OWN_LIMIT)
+    elif is_alone or key.question == _BUSY:
+        if is_alone and not draft.state.index_servers:
+            # Others are there, but nobody who could tell a way to this seller.
+            intent.is_direct_tried = True
+            intent.setback = intent.setback or PayFailure.SELLER_UNREACHABLE
         _search(draft, key.intent_id)
-        return
-    _fail(draft, key.intent_id, PayFailure.OWN_LIMIT if is_alone else PayFailure.NO_INDEX)
+    else:
+        _fail(draft, key.intent_id, PayFailure.NO_INDEX)
 
 
 def friend_is_back(draft: Draft) -> None:

@@ -67,6 +67,7 @@ from offset_engine.core.token_channel import (
     receive_reset,
 )
 from offset_engine.core.values import (
+    ACTIVE_CURRENCIES_MAX,
     CREDITS_MAX,
     Currency,
     InvoiceId,
@@ -323,7 +324,8 @@ def _lose(draft: Draft, key: PublicKey, currency: Currency, amount: int) -> None
     """Note that we paid for a request nobody will repay: its origin's channel is gone."""
     friend = draft.friend(key)
     lost = dict(friend.lost)
-    lost[currency] = min(CREDITS_MAX, lost.get(currency, 0) + amount)
+    if currency in lost or len(lost) < ACTIVE_CURRENCIES_MAX:
+        lost[currency] = min(CREDITS_MAX, lost.get(currency, 0) + amount)
     friend.lost = tuple(sorted(lost.items()))
     draft.records.append(LossRecord(key, currency, amount, draft.env.wall_ms))
 

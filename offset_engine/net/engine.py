@@ -40,6 +40,7 @@ from offset_engine.core.api import (
     CommandFault,
     DisableFriend,
     Notice,
+    Pay,
     SetFriendRelays,
 )
 from offset_engine.core.codec import decode_friend_message, encode_friend_message
@@ -254,6 +255,8 @@ class Engine:
         async with self._room:
             if self._is_over:
                 raise TransportError("this card is switched off")
+            if self._is_in_history(command):
+                return CommandDone(0, None, "", ())
             self._numbers += 1
             number = self._numbers
             answer = _Answer()
@@ -270,6 +273,14 @@ class Engine:
         if answer.result is None:
             raise TransportError("this card was switched off meanwhile")
         return answer.result
+
+    def _is_in_history(self, command: Command | Batch) -> bool:
+        """Whether this is a wish to pay that ended so long ago that only history knows it (R20)."""
+        return (
+            isinstance(command, Pay)
+            and command.payment_id not in self._state.intents
+            and self._store.payment_record(command.payment_id) is not None
+        )
 
     def _note_typed(self, command: Command | Batch) -> None:
         """Addresses a person gives us may be dialled, wherever they are (design R41)."""

@@ -1152,3 +1152,26 @@ def test_index_answers_nobody_asked_for_do_not_disturb_a_wish() -> None:
     assert a.intent(wish(1)) == before
     answer_routes(a, (part(a, m, b, amount=5),))
     assert now(a) == (SENDING, None)
+
+
+def test_without_an_index_server_a_wish_waits_for_the_seller_not_for_just_anybody() -> None:
+    wires, (m, a, b) = chain("m", "a", "b")
+    wires.offline(a, b)
+    wires.offline(a, m)
+    begin(a, new_invoice(b, 5))
+    wires.connect(a, m)
+    wires.run()
+    assert now(a) == (SEARCHING, None)
+    wires.connect(a, b)
+    wires.run()
+    assert now(a) == (COMMITTED, None)
+
+
+def test_a_seller_who_stays_away_is_called_unreachable() -> None:
+    wires, (m, a, b) = chain("m", "a", "b")
+    wires.offline(a, b)
+    begin(a, new_invoice(b, 5))
+    assert now(a) == (SEARCHING, None)
+    a.pass_time(a.env.timers.friend_wait_ms)
+    assert now(a) == (FAILED, PayFailure.SELLER_UNREACHABLE)
+    assert a.frozen() == m.frozen() == 0
