@@ -275,9 +275,7 @@ def befriend(
             assert fault is None
 
 
-def new_invoice(
-    seller: Card, total: int, number: int = 1, currency: Currency = FST
-) -> Invoice:
+def new_invoice(seller: Card, total: int, number: int = 1, currency: Currency = FST) -> Invoice:
     """Open an invoice at the seller."""
     invoice = Invoice(InvoiceId(bytes([number]) * 32), currency, seller.key, total)
     assert seller.do(AddInvoice(invoice)) is None

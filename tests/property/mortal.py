@@ -5,7 +5,6 @@
 What leaves is taken from saved state only, as the engine does. `Story` lets people want something until they have it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -135,9 +134,6 @@ class MortalCard(Card):
         self.feed(Started())
 
 
-Routes = Callable[["Story"], tuple[Part, ...]]
-
-
 @dataclass
 class Story:
     """People who want something: the buyer pays an invoice, the seller collects, both repair channels."""
@@ -261,9 +257,6 @@ class Story:
     def balances(self) -> tuple[int, ...]:
         """Every balance, to be compared with an undisturbed run."""
         return tuple(one.balance(other, self.invoice.currency) for one, other in self.friendships)
-
-
-Cut = Callable[[Card, Card, FriendMessage], FriendMessage | None]
 
 
 def cut_at(story: Story, number: int, *, delivers: bool) -> None:

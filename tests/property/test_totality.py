@@ -66,7 +66,7 @@ from tests.sim.invariants import check_node, i27_persistence
 
 USD = Currency("USD")
 _M, _H, _FOE = Card("m", 1), Card("h", 2), 11
-KEYS = (_M.key, _H.key, ScriptedFriend("foe", _FOE, Card("x", 99)).key, Card("z", 77).key)
+KEYS = (_M.key, _H.key, ScriptedFriend("foe", _FOE, Card("x", 99)).key, Card("z", _FOE + 1).key)
 
 # --- wild values ------------------------------------------------------------------------------------
 
@@ -171,6 +171,10 @@ class Target:
             new_invoice(self.m, 10, number)
         assert start_payment(new_invoice(self.h, 7, 9), (self.m, self.h), 3) is None
         self.wires.run()
+        self.resave()
+
+    def resave(self) -> None:
+        """Begin a new store with what there is."""
         self.store = MemoryStore(self.m.key)
         nothing = NodeState(self.m.key)
         self.store.save(nothing, self.m.state, touched_between(nothing, self.m.state), ())
@@ -222,23 +226,30 @@ def test_no_group_of_events_breaks_a_step_or_the_store(groups: list[list[Event]]
     target.check_store()
 
 
-def _say(target: Target, what: object, is_true: bool) -> None:
-    """Let the foe say a raw message, or sign operations, as far as it can."""
-    foe = target.foe
+def _token(foe: ScriptedFriend, what: object, *, is_true: bool) -> FriendMessage | None:
+    """What the foe can say of this: a raw message, or signed operations if it owns the token."""
     if isinstance(what, FriendMessage):
-        target.feed(MessageArrived(foe.key, foe.link, what))
-        return
+        return what
     assert isinstance(what, dict)
     foe.listen()
     if not foe.is_trusted or not isinstance(foe.channel.direction, Incoming):
-        return
+        return None
     names = sorted(name for name in what if name in foe.channel.ledgers)
-    if is_true:
-        chosen = {name: _possible(foe, name, what[name]) for name in names}
-        token, foe.channel = foe.sealed({name: ops for name, ops in chosen.items() if ops})
-    else:
-        token = foe.forged(tuple(CurrencyOperations(name, tuple(what[name])) for name in names))
-    target.feed(MessageArrived(foe.key, foe.link, MoveTokenMessage(token, token_wanted=True)))
+    if not is_true:
+        batches = tuple(CurrencyOperations(name, tuple(what[name])) for name in names)
+        return MoveTokenMessage(foe.forged(batches), token_wanted=True)
+    chosen = {name: _possible(foe, name, what[name]) for name in names}
+    chosen = {name: ops for name, ops in chosen.items() if ops}
+    in_use = tuple(name for name, one in foe.channel.ledgers.items() if not one.is_zero)
+    listed = tuple(sorted({*in_use, *chosen})) if None in what else None
+    token, foe.channel = foe.sealed(chosen, listed)
+    return MoveTokenMessage(token, token_wanted=True)
+
+
+def _say(target: Target, what: object, *, is_true: bool) -> None:
+    message = _token(target.foe, what, is_true=is_true)
+    if message is not None:
+        target.feed(MessageArrived(target.foe.key, target.foe.link, message))
 
 
 def _possible(foe: ScriptedFriend, name: Currency, wanted: list[Operation]) -> list[Operation]:
@@ -274,13 +285,54 @@ def test_nothing_a_friend_says_reaches_beyond_its_friendship(
     assert honest is not None
     before = honest.ledgers[FST].balance
     for what, is_true in said:
-        _say(target, what, is_true)
+        _say(target, what, is_true=is_true)
     target.check_store()
     target.wires.run()
     assert target.m.balance(target.h) == before
     assert target.foe.owed() in (0, *range(-7, 8))
     assert transfer(target.wires, (target.h, target.m), 2, 60)
     assert transfer(target.wires, (target.m, target.h), 3, 61)
+
+
+_ROUTED = st.builds(
+    request_op,
+    of(Uid),
+    st.just(ask(1, 1).src_hashed_lock),
+    st.lists(keys, min_size=1, max_size=2).map(tuple),
+    st.tuples(st.integers(1, 9), st.integers(9, 9), st.integers(0, 9)),
+    of(InvoiceId),
+)
+_TALK = st.tuples(
+    st.booleans(),
+    st.one_of(
+        batches,
+        st.dictionaries(st.just(FST), st.lists(_ROUTED, min_size=1, max_size=2), min_size=1),
+        st.just({None: ()}),
+        st.just({}),
+    ),
+    st.booleans(),
+)
+
+
+@covers("PT81")
+@given(groups=st.lists(st.lists(_TALK, min_size=1, max_size=3), max_size=12))
+def test_several_foes_that_speak_in_one_step_cannot_break_it(
+    groups: list[list[tuple[bool, object, bool]]],
+) -> None:
+    target = Target()
+    foes = (target.foe, ScriptedFriend("foe2", _FOE + 1, target.m))
+    target.resave()
+    for group in groups:
+        spoken: list[Event] = []
+        for is_first, what, is_true in group:
+            foe = foes[is_first]
+            message = _token(foe, what, is_true=is_true)
+            if message is not None:
+                spoken.append(MessageArrived(foe.key, foe.link, message))
+        target.feed(*spoken)
+    target.check_store()
+    target.wires.run()
+    assert transfer(target.wires, (target.h, target.m), 2, 60)
 
 
 @covers("PT81")

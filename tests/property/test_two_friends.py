@@ -28,7 +28,7 @@ from offset_engine.core.api import (
     SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
 )
-from offset_engine.core.events import FriendOffline, LinkAdopted, MessageArrived
+from offset_engine.core.events import Event, FriendOffline, LinkAdopted, MessageArrived, Woken
 from offset_engine.core.friend import SentOnLink
 from offset_engine.core.messages import FriendMessage
 from offset_engine.core.node import outgoing
@@ -144,6 +144,19 @@ class Friends(RuleBasedStateMachine):
     @rule(number=st.integers(0, 3))
     def deliver(self, number: int) -> None:
         self._deliver(self._lane(number))
+
+    @rule(number=st.integers(0, 2), deadline=st.booleans())
+    def deliver_together(self, number: int, deadline: bool) -> None:
+        """Everything on its way to one card arrives in a single step."""
+        card = self._card(number)
+        events: list[Event] = [Woken()] if deadline else []
+        for lane in self.lanes.values():
+            if lane.dest is card and lane.link is not None:
+                self._write(lane)
+                events += [MessageArrived(lane.src.key, lane.link, one) for one in lane.flying]
+                lane.last = lane.flying[-1] if lane.flying else lane.last
+                lane.flying.clear()
+        card.feed(*events)
 
     @rule(rounds=st.integers(1, 30))
     def talk(self, rounds: int) -> None:
@@ -307,7 +320,10 @@ class Friends(RuleBasedStateMachine):
         }
         lane.src.do(*decisions[what])
 
-    @rule(number=st.integers(0, 3), how=st.sampled_from(["dispute", "dispute", "accept", "enable", "disable"]))
+    @rule(
+        number=st.integers(0, 3),
+        how=st.sampled_from(["dispute", "dispute", "accept", "enable", "disable"]),
+    )
     def upset(self, number: int, how: str) -> None:
         """Somebody wants no more of a friend, or makes up with it."""
         lane = self._lane(number)
