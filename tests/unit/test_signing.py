@@ -16,7 +16,12 @@ from offset_engine.core.crypto import (
     speaks_first,
     verify,
 )
-from offset_engine.core.messages import CurrencyOperations, parse_operation, request_op
+from offset_engine.core.messages import (
+    CurrencyOperations,
+    ResetTerms,
+    parse_operation,
+    request_op,
+)
 from offset_engine.core.signing import (
     RESPONSE_PREFIX,
     RESPONSE_PREFIX_2020,
@@ -247,8 +252,6 @@ def test_content_cannot_be_cut_differently_under_one_hash():
 
 
 def test_terms_hash_covers_every_field():
-    from offset_engine.core.messages import ResetTerms
-
     terms = ResetTerms(Signature(b"r" * 64), 3, ((FST, -5),))
     hashes = {
         terms_hash(A, B, terms),

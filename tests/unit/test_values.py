@@ -107,7 +107,7 @@ def test_addresses_have_one_form(text, canonical):
     ],
 )
 def test_anything_else_is_no_address(text):
-    with pytest.raises(ValueError, match="address|host|brackets"):
+    with pytest.raises(ValueError, match=r"address|host|brackets"):
         parse_address(text)
 
 
