@@ -255,6 +255,10 @@ class Draft:
         if intent.payment_id in self.state.payers:
             self.set_payer(intent.payment_id, None)
 
+    def has_dropped_intent(self, intent_id: PaymentId) -> bool:
+        """Whether an intent with this id was forgotten in this very step."""
+        return intent_id in self._old.intents and intent_id not in self.state.intents
+
     def invoice(self, invoice_id: InvoiceId) -> OpenInvoice:
         """The open invoice, to be changed in this step."""
         invoice = self.state.invoices[invoice_id]

@@ -175,6 +175,10 @@ class Graph:
         mine = graph.nodes.get(node) if graph else None
         return mine is not None and (friend in mine.into or friend in mine.waiting)
 
+    def currencies_of(self, node: PublicKey) -> tuple[Currency, ...]:
+        """In which currencies `node` reports something."""
+        return tuple(self._reports.get(node, ()))
+
     def is_reachable(self, node: PublicKey, currency: Currency) -> bool:
         """Whether some edge into `node` is reported by both its ends."""
         graph = self._currencies.get(currency)

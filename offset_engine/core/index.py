@@ -116,6 +116,8 @@ class IndexLimits:
     connections_max: int = 20_000
     nodes_max: int = 100_000
     currencies_max: int = 256
+    currencies_per_node_max: int = 32
+    """So that one stranger cannot use all of them up."""
     edges_per_node_max: int = INDEX_EDGES_MAX
     update_bytes_max: int = 65_536
     updates_per_second: int = 2
@@ -440,7 +442,10 @@ class IndexServer:
             if is_edge and not graph.has_currency(mutation.currency):
                 fresh[mutation.currency] = None
         is_crowded = fresh and graph.currency_count + len(fresh) > limits.currencies_max
-        return edges <= limits.edges_per_node_max and not is_crowded
+        own = dict.fromkeys(() if update.is_full else graph.currencies_of(node))
+        own.update((one.currency, None) for one in update.mutations if isinstance(one, Edge))
+        is_greedy = len(own) > limits.currencies_per_node_max
+        return edges <= limits.edges_per_node_max and not is_crowded and not is_greedy
 
     def _commit(self, update: IndexUpdate, tick: int, now_ms: int) -> None:
         state = self._nodes.get(update.node)

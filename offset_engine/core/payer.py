@@ -39,6 +39,8 @@ class PayFailure(Enum):
     OWN_LIMIT = "own_limit"
     EXPIRED = "expired"
     CANCELED = "canceled"
+    UNKNOWN = "unknown"
+    """The channel died after the commit was handed out: the seller may still be able to collect."""
 
 
 @value
@@ -64,6 +66,7 @@ class Intent:
     """UTC ms."""
     stage: PayStage = PayStage.SEARCHING
     failure: PayFailure | None = None
+    """Why it failed; while committed `unknown` if a way has died, so that failing is not safe."""
     payment_id: PaymentId | None = None
     """The payment being tried now."""
     attempts: int = 0

@@ -57,6 +57,9 @@ _BUSY: Final = Uid(b"\x01" * 16)
 
 def pay(draft: Draft, command: Pay) -> CommandFault | None:
     """Take up a wish to pay; the same wish again changes nothing."""
+    if draft.has_dropped_intent(command.payment_id):
+        # Forgotten a moment ago: it has ended, and is not paid again.
+        return None
     known = draft.state.intents.get(command.payment_id)
     if known is not None:
         is_same = known.invoice == command.invoice
@@ -293,7 +296,11 @@ def give_up_question(draft: Draft, key: QuestionUnanswered) -> None:
     _stop_waiting(draft, intent)
     is_alone = key.question == _UNANSWERED
     if is_alone and not ready_friends(draft.state, intent.invoice.currency):
-        _fail(draft, key.intent_id, PayFailure.OWN_LIMIT)
+        # Either the only way is the seller, who is away, or none of our friends is there.
+        seller = draft.state.friends.get(intent.invoice.dest_public_key)
+        is_seller_away = seller is not None and not seller.is_online
+        reason = PayFailure.SELLER_UNREACHABLE if is_seller_away else PayFailure.OWN_LIMIT
+        _fail(draft, key.intent_id, reason)
     elif is_alone or key.question == _BUSY:
         if is_alone and not draft.state.index_servers:
             # Others are there, but nobody who could tell a way to this seller.
@@ -417,6 +424,9 @@ def take_news(draft: Draft) -> None:
 def _take_result(draft: Draft, intent_id: PaymentId, news: TransactionNews) -> None:
     intent = draft.intent(intent_id)
     draft.agenda.drop(PartStuck(intent_id, news.request_id))
+    if intent.stage is PayStage.COMMITTED and news.end is PartEnd.WAY_DIED:
+        # The commit is out: what is alive behind the dead channel can still be collected.
+        intent.failure = PayFailure.UNKNOWN
     if news.outcome is TransactionOutcome.SUCCESS and intent.stage in _OPEN:
         # Accepted, but the sum has to be called complete as well.
         _watch_part(draft, intent_id, news.request_id)
@@ -459,7 +469,8 @@ def _take_end(draft: Draft, intent_id: PaymentId, news: PaymentNews) -> None:
         # Only a payment whose commit was handed out still counts for its wish when it ends so:
         # the seller gave everything back although it could have collected.
         draft.drop_payment(news.payment_id)
-        _fail(draft, intent_id, PayFailure.REFUSED)
+        lost = draft.state.intents[intent_id].failure
+        _fail(draft, intent_id, PayFailure.REFUSED if lost is None else lost)
         return
     receipt = payment.receipt
     if payment.stage is not PaymentStage.SUCCESS or receipt is None:

@@ -18,7 +18,7 @@ from offset_engine.core.friend import CurrencyConfig, Friend
 from offset_engine.core.invoice import OpenInvoice
 from offset_engine.core.messages import ResetTerms
 from offset_engine.core.mutual_credit import Ledger
-from offset_engine.core.payer import Intent, PayStage
+from offset_engine.core.payer import Intent, PayFailure, PayStage
 from offset_engine.core.signing import terms_hash
 from offset_engine.core.state import NodeState
 from offset_engine.core.token_channel import Incoming, Inconsistent, are_terms_acceptable
@@ -145,7 +145,7 @@ def _ledger_pending(ledger: Ledger, key: PublicKey, currency: Currency) -> Itera
 
 
 def pay_report(intent: Intent) -> PayReport:
-    """One wish to pay. Failed is always safe to pay again: only a cancelled payment fails."""
+    """One wish to pay. Failed is safe to pay again unless its commit may still be used."""
     planned = sum(part.fee for part in intent.planned)
     return PayReport(
         intent.intent_id,
@@ -155,7 +155,7 @@ def pay_report(intent: Intent) -> PayReport:
         intent.max_fee,
         intent.fee + planned,
         len(intent.parts) + len(intent.planned),
-        intent.stage is PayStage.FAILED,
+        intent.stage is PayStage.FAILED and intent.failure is not PayFailure.UNKNOWN,
         intent.commit,
         intent.receipt,
         intent.created_ms,

@@ -260,7 +260,7 @@ def _collect(draft: Draft, commit: Commit, *, force: bool) -> CommandFault | Non
     for other in tuple(invoice.groups):
         _cancel_group(draft, invoice, other)
     received = sum(member.dest_payment + member.left_fees for member in group.members.values())
-    _finish(draft, invoice, commit, received)
+    _finish(draft, invoice, commit, min(received, CREDITS_MAX))
     return None
 
 

@@ -261,7 +261,8 @@ def _configure(
     if known is None:
         return CommandFault.FRIEND_DOES_NOT_EXIST
     old = known.configs.get(currency)
-    if old is None and len(known.configs) >= ACTIVE_CURRENCIES_MAX:
+    listed = {*known.configs, *_offered(known), currency}
+    if old is None and len(listed) > ACTIVE_CURRENCIES_MAX:
         return CommandFault.LIMIT_REACHED
     base = CurrencyConfig() if old is None else old
     config = CurrencyConfig(
@@ -296,8 +297,15 @@ def _is_agreed(friend: Friend, currency: Currency) -> bool:
     """Whether the friend knows that we use this currency, or a reset may bring it back."""
     channel = friend.channel
     if isinstance(channel, Inconsistent):
-        return any(name == currency for name, _ in channel.local_terms.balances)
-    return currency in channel.active_local
+        return currency in _offered(friend)
+    return currency in channel.active_local or currency in _offered(friend)
+
+
+def _offered(friend: Friend) -> tuple[Currency, ...]:
+    """Currencies of our own terms that the friend may still accept, also after we accepted its."""
+    channel = friend.channel
+    terms = channel.local_terms if isinstance(channel, Inconsistent) else channel.offered_terms
+    return () if terms is None else tuple(currency for currency, _ in terms.balances)
 
 
 # --- channels -----------------------------------------------------------------------------------
@@ -315,7 +323,8 @@ def reset_channel(draft: Draft, command: ResetFriendChannel) -> CommandFault | N
     seen = terms_hash(command.friend, draft.state.local_public_key, terms)
     if seen != command.terms_hash or not are_terms_acceptable(terms, channel.consistent_counter):
         return CommandFault.RESET_TERMS_MISMATCH
-    listed = {*known.configs, *(currency for currency, _ in terms.balances)}
+    theirs = (currency for currency, _ in terms.balances)
+    listed = {*known.configs, *_offered(known), *theirs}
     if len(listed) > ACTIVE_CURRENCIES_MAX:
         return CommandFault.LIMIT_REACHED
     transit.accept_reset(draft, command.friend)

@@ -564,6 +564,8 @@ def _try_reset(draft: Draft, known: Friend, terms: ResetTerms, message: MoveToke
         draft.mark_dirty(key)
         return
     friend = draft.friend_with(key, channel)
+    kept = channel.ledgers
+    cancel_queued(draft, key, lambda entry: entry.currency not in kept)
     friend.wants_token = message.token_wanted
     _take_relays(draft, friend, message.move_token)
     if friend.relays_sent is not None:

@@ -30,7 +30,7 @@ from offset_engine.core.api import (
     PayReport,
     PendingReport,
 )
-from offset_engine.core.payer import PayStage
+from offset_engine.core.payer import PayFailure, PayStage
 from offset_engine.core.report import invoice_report, pay_report, pending, report
 from offset_engine.core.signing import DECIMALS_NONE, Invoice, invoice_buffer
 from offset_engine.core.values import CREDITS_MAX, DESCRIPTION_BYTES_MAX, InvoiceId, PaymentId
@@ -190,7 +190,7 @@ def _from_record(record: PaymentRecord) -> PayReport:
         record.fee,
         record.fee,
         0,
-        record.stage is PayStage.FAILED,
+        record.stage is PayStage.FAILED and record.failure is not PayFailure.UNKNOWN,
         None,
         record.receipt,
         record.started_ms,

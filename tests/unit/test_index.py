@@ -325,15 +325,24 @@ def test_caps_on_edges_and_currencies_are_answered_and_nothing_grows():
     extra = Edge(STRANGER, Currency("USD"), 1, FREE)
     assert bench.report(A, extra, full=False) == AckCode.TOO_MANY_EDGES
     bench.link(B)
-    names = [Currency(f"c{i}") for i in range(256)]
-    coins = [Edge(STRANGER, name, 1, FREE) for name in names]
+    coins = [Edge(STRANGER, Currency(f"c{i:02}"), 1, FREE) for i in range(33)]
     assert bench.report(B, *coins) == AckCode.TOO_MANY_EDGES
-    assert bench.report(B, *coins[:255]) == AckCode.OK
-    assert bench.report(B, coins[255], full=False) == AckCode.TOO_MANY_EDGES
+    assert bench.report(B, *coins[:32]) == AckCode.OK
+    assert bench.report(B, coins[32], full=False) == AckCode.TOO_MANY_EDGES
     stats = bench.server.stats(bench.now)
-    assert (stats.edges, stats.currencies) == (512 + 255, 256)
+    assert (stats.edges, stats.currencies) == (512 + 32, 33)
     assert bench.report(B) == AckCode.OK
     assert bench.server.stats(bench.now).currencies == 1
+
+
+def test_a_server_holds_only_so_many_currencies_in_all():
+    bench = Bench(IndexLimits(currencies_max=3))
+    bench.link(A)
+    bench.link(B)
+    coins = [Edge(STRANGER, Currency(f"c{i}"), 1, FREE) for i in range(4)]
+    assert bench.report(A, *coins[:2]) == AckCode.OK
+    assert bench.report(B, *coins[1:]) == AckCode.TOO_MANY_EDGES
+    assert bench.report(B, *coins[1:3]) == AckCode.OK
 
 
 @pytest.mark.parametrize(

@@ -513,7 +513,7 @@ def test_a_wish_without_any_friend_online_fails_after_a_while() -> None:
     wires.offline(a, b)
     begin(a, new_invoice(b, 5))
     a.pass_time(a.env.timers.friend_wait_ms)
-    assert now(a) == (FAILED, PayFailure.OWN_LIMIT)
+    assert now(a) == (FAILED, PayFailure.SELLER_UNREACHABLE)
 
 
 def test_a_friend_with_another_currency_is_not_waited_for_any_less() -> None:
@@ -1044,7 +1044,7 @@ def test_a_restart_without_friends_ends_an_unfinished_wish() -> None:
     begin(a, new_invoice(b, 5))
     wires.restart(a, reloaded(a.state))
     a.pass_time(a.env.timers.friend_wait_ms)
-    assert now(a) == (FAILED, PayFailure.OWN_LIMIT)
+    assert now(a) == (FAILED, PayFailure.SELLER_UNREACHABLE)
     assert not a.state.payments
 
 
