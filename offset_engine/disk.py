@@ -9,6 +9,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from offset_engine.errors import FileError
 
@@ -16,6 +17,15 @@ FILE_BYTES_MAX: Final = 64 * 1024
 """More than any artifact needs; a longer file is something else."""
 _SECRET_MODE: Final = 0o600
 _PUBLIC_MODE: Final = 0o644
+
+
+def path_of(text: str) -> Path:
+    """The path, also if it comes as `file://…` the way file managers copy it."""
+    if text[:7].lower() == "file://":
+        host, slash, rest = text[7:].partition("/")
+        if host in ("", "localhost"):
+            return Path(unquote(slash + rest))
+    return Path(text)
 
 
 def read_file(path: Path | str) -> str:
@@ -26,7 +36,7 @@ def read_file(path: Path | str) -> str:
     """
     try:
         _need_name(path)
-        with Path(path).open("rb") as file:
+        with path_of(str(path)).open("rb") as file:
             raw = file.read(FILE_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         raise FileError(f"cannot read {_shown(path)}: {_reason(error)}") from None
@@ -39,11 +49,20 @@ def read_file(path: Path | str) -> str:
 
 
 def write_file(path: Path | str, text: str, *, secret: bool = False, force: bool = False) -> None:
+    """Write a whole text file at once; see `write_bytes`.
+
+    Raises:
+        FileError: the file exists and `force` is not given, or it cannot be written.
+    """
+    write_bytes(path, text.encode(), secret=secret, force=force)
+
+
+def write_bytes(path: Path | str, raw: bytes, *, secret: bool = False, force: bool = False) -> None:
     """Write a whole file at once: under a temporary name beside it, synced, then renamed.
 
     Args:
         path: where; its directory must exist.
-        text: the content.
+        raw: the content.
         secret: only the owner may read it.
         force: replace a file that exists.
 
@@ -56,10 +75,12 @@ def write_file(path: Path | str, text: str, *, secret: bool = False, force: bool
         _need_name(path)
         if target.is_dir():
             raise IsADirectoryError
+        if target.exists() and not target.is_file():
+            raise FileError(f"{_shown(path)} is not an ordinary file; nothing was written")
         if not force:
             _refuse_existing(target)
         try:
-            _write_synced(temporary, text.encode(), _SECRET_MODE if secret else _PUBLIC_MODE)
+            _write_synced(temporary, raw, _SECRET_MODE if secret else _PUBLIC_MODE)
             _place(temporary, target, force=force)
         finally:
             temporary.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 Both spellings of a key (`destPayment`, `dest_payment`), base64 in either alphabet, amounts as text or
 integer; but every field present, of exactly the right length, and never two values for one field.
 What is wrong is said in one sentence, which never repeats a field's content: a file comes from
-anybody. Unknown fields are ignored.
+anybody. Unknown fields are ignored, but remembered for whoever inspects the file.
 
 Source: apps.md §7.1 to §7.3.
 """
@@ -11,8 +11,8 @@ Source: apps.md §7.1 to §7.3.
 import enum
 import json
 import re
-from collections.abc import Mapping
-from typing import Final, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias, TypeVar
 
 from offset_engine.core.values import (
     ADDRESS_BYTES_MAX,
@@ -24,12 +24,16 @@ from offset_engine.errors import FileError
 
 _F = TypeVar("_F", bound=FixedBytes)
 
+Json: TypeAlias = "str | int | bool | Sequence[Json] | Mapping[str, Json] | None"
+
 
 class Kind(enum.StrEnum):
-    """What a file is, told by its fields and never by its name."""
+    """What a file or text is, told by its fields and never by its name."""
 
     IDENTITY = "an identity"
     APP_TICKET = "an app ticket"
+    INVITE = "an invite"
+    ANSWER = "an answer to an invite"
     FRIEND = "a friend file"
     REMOTE_CARD = "a remote card"
     RECEIPT = "a receipt"
@@ -37,12 +41,18 @@ class Kind(enum.StrEnum):
     INVOICE = "an invoice"
     TOKEN = "a friend's last token"
     PAYMENT = "a payment handle"
+    SERVERS = "a relay and an index server"
     TICKET = "a ticket"
+    RELAY = "a relay's ticket"
+    """Told by its text form, its file's name or where it is needed; its fields are any ticket's."""
+    INDEX = "an index server's ticket"
 
 
 _MARKS: Final = (
     (Kind.IDENTITY, ("privateKey",)),
     (Kind.APP_TICKET, ("permissions",)),
+    (Kind.INVITE, ("relays", "servers")),
+    (Kind.ANSWER, ("relays", "inviteHash")),
     (Kind.FRIEND, ("relays",)),
     (Kind.REMOTE_CARD, ("appPrivateKey",)),
     (Kind.RECEIPT, ("responseHash", "destPlainLock")),
@@ -50,9 +60,12 @@ _MARKS: Final = (
     (Kind.INVOICE, ("invoiceId", "destPublicKey")),
     (Kind.TOKEN, ("tokenInfo",)),
     (Kind.PAYMENT, ("paymentId",)),
+    (Kind.SERVERS, ("relay", "index")),
     (Kind.TICKET, ("publicKey", "address")),
 )
 """First match wins."""
+KNOWN_MARKS: Final = frozenset(mark for _, marks in _MARKS for mark in marks)
+"""Fields that show an object is meant as one of ours, even when it is damaged."""
 
 
 class Style(enum.StrEnum):
@@ -66,78 +79,124 @@ class Style(enum.StrEnum):
     """Every field under both names, for readers of either kind."""
 
 
-def kind_of(text: str) -> Kind | None:
-    """What the JSON text is, or None if its fields fit nothing we know.
-
-    Raises:
-        FileError: it is no JSON object, or a field occurs twice with different values.
-    """
-    return _kind(_object(text))
+# --- objects ------------------------------------------------------------------------------------
 
 
-def _kind(values: Mapping[str, object]) -> Kind | None:
-    return next((kind for kind, marks in _MARKS if all(m in values for m in marks)), None)
+class JsonObject(dict[str, object]):
+    """A JSON object under camelCase keys, which still knows how its keys were spelled."""
+
+    __slots__ = ("spelled",)
+
+    def __init__(self, pairs: Sequence[tuple[str, object]]) -> None:
+        super().__init__()
+        self.spelled: Final = dict(pairs)
+        for key, found in pairs:
+            name = camel_case(key)
+            if name in self and not _same(self[name], found):
+                raise FileError(
+                    f"conflicting fields: {_quoted(name)} occurs twice with different values"
+                )
+            self[name] = found
 
 
-def _object(text: str) -> dict[str, object]:
-    try:
-        found: object = json.loads(
-            text.removeprefix("\ufeff"),
-            object_pairs_hook=_one_spelling,
-            parse_constant=_no_constant,
-        )
-    except RecursionError:
-        raise FileError("this is not one of our files: it is nested too deeply") from None
-    except ValueError:
-        raise FileError("this is not one of our files: it is not JSON text") from None
-    if not isinstance(found, dict):
-        raise FileError(f"this is not one of our files: it holds {_what(found)}, not an object")
-    return found
+def camel_case(key: str) -> str:
+    """`destPayment` for `dest_payment`; what is spelled so already stays."""
+    return re.sub(r"(?<=[A-Za-z0-9])_([a-z0-9])", lambda m: m.group(1).upper(), key)
 
 
-def _one_spelling(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Give every key its camelCase name; a field said twice must say the same."""
-    values: dict[str, object] = {}
-    for key, found in pairs:
-        name = re.sub(r"(?<=[A-Za-z0-9])_([a-z0-9])", lambda m: m.group(1).upper(), key)
-        if name in values and (type(values[name]) is not type(found) or values[name] != found):
-            raise FileError(
-                f"conflicting fields: {_quoted(name)} occurs twice with different values"
-            )
-        values[name] = found
-    return values
+def _same(one: object, other: object) -> bool:
+    return type(one) is type(other) and one == other
 
 
 def _no_constant(_name: str) -> object:
     raise ValueError
 
 
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=JsonObject, parse_constant=_no_constant)
+
+
+def parse_object(text: str) -> JsonObject:
+    """Read text that is one JSON object, a byte order mark and white space around it allowed.
+
+    Raises:
+        FileError: it is none, or a field occurs twice with different values.
+    """
+    bare = text.strip(" \t\r\n\ufeff")
+    found, end = _decode(bare, 0)
+    if end != len(bare):
+        raise FileError("this is not one of our files, or it is damaged: it is not JSON text")
+    return found
+
+
+def object_at(text: str, start: int) -> tuple[JsonObject, int]:
+    """Read the JSON object that begins at `start`; what follows it does not matter.
+
+    Returns:
+        The object and where it ended.
+
+    Raises:
+        FileError: there is none, or a field occurs twice with different values.
+    """
+    return _decode(text, start)
+
+
+def _decode(text: str, start: int) -> tuple[JsonObject, int]:
+    try:
+        found, end = _DECODER.raw_decode(text, start)
+    except RecursionError:
+        raise FileError("this is not one of our files: it is nested too deeply") from None
+    except ValueError:
+        raise FileError(
+            "this is not one of our files, or it is damaged: it is not JSON text"
+        ) from None
+    if not isinstance(found, JsonObject):
+        raise FileError(f"this is not one of our files: it holds {_what(found)}, not an object")
+    return found, end
+
+
+def kind_of(values: Mapping[str, object]) -> Kind | None:
+    """What the object is, or None if its fields fit nothing we know."""
+    return next((kind for kind, marks in _MARKS if all(m in values for m in marks)), None)
+
+
+# --- fields -------------------------------------------------------------------------------------
+
+
 class Fields:
-    """The fields of one file; each method reads one and says what is wrong with it."""
+    """The fields of one object; each method reads one and says what is wrong with it.
 
-    def __init__(self, values: Mapping[str, object]) -> None:
+    A field of an object inside another is named with its path, like `relays[1].address`.
+    """
+
+    def __init__(
+        self, values: Mapping[str, object], path: str = "", warnings: list[str] | None = None
+    ) -> None:
         self._values = values
+        self._path = path
+        self._read: set[str] = set()
+        self.warnings: Final[list[str]] = [] if warnings is None else warnings
+        """What is odd but accepted, in sentences; shared with the objects inside."""
 
-    @classmethod
-    def read(cls, text: str, wanted: Kind) -> "Fields":
-        """Parse a file that should be of this kind."""
-        values = _object(text)
-        kind = _kind(values)
-        if kind is not None and kind is not wanted:
-            raise FileError(f"this is {kind}, but {wanted} is needed here")
-        return cls(values)
+    def unknown(self) -> tuple[str, ...]:
+        """Names of the fields nobody asked for, in the file's order."""
+        return tuple(key for key in self._values if key not in self._read)
 
     def has(self, key: str) -> bool:
         """Whether the field is there and not null."""
+        self._read.add(key)
         return self._values.get(key) is not None
 
+    def _name(self, key: str) -> str:
+        return _quoted(self._path + key)
+
     def _get(self, key: str, expected: str) -> object:
+        self._read.add(key)
         if key not in self._values:
-            raise FileError(f"field {_quoted(key)} is missing: expected {expected}")
+            raise FileError(f"field {self._name(key)} is missing: expected {expected}")
         return self._values[key]
 
     def _wrong(self, key: str, expected: str, found: object) -> FileError:
-        return FileError(f"field {_quoted(key)} must be {expected}, not {_what(found)}")
+        return FileError(f"field {self._name(key)} must be {expected}, not {_what(found)}")
 
     def fixed(self, key: str, cls: type[_F]) -> _F:
         """Base64 text of exactly the right length."""
@@ -146,27 +205,38 @@ class Fields:
         if not isinstance(found, str):
             raise self._wrong(key, expected, found)
         try:
-            return cls.from_text(found)
+            fixed = cls.from_text(found)
         except ValueError:
             raise FileError(
-                f"field {_quoted(key)} must be {expected} ({-(-cls.SIZE * 8 // 6)} characters): "
+                f"field {self._name(key)} must be {expected} ({-(-cls.SIZE * 8 // 6)} characters): "
                 "a character is missing, too many or wrong"
             ) from None
+        if found.strip().rstrip("=")[-1:].translate(_URL_SAFE) != fixed.to_text()[-1]:
+            self.warnings.append(
+                f"field {self._name(key)} ends in bits that mean nothing; they were ignored"
+            )
+        return fixed
 
     def number(self, key: str, most: int, default: int | None = None) -> int:
         """A whole number from 0 to `most`, as decimal text or as JSON integer."""
+        return self.integer(key, 0, most, default)
+
+    def integer(self, key: str, least: int, most: int, default: int | None = None) -> int:
+        """A whole number in this range, as decimal text or as JSON integer."""
         if default is not None and not self.has(key):
             return default
-        expected = f"a whole number from 0 to {most}"
+        expected = f"a whole number from {least} to {most}"
         found = self._get(key, expected)
-        if isinstance(found, str) and re.fullmatch(r"[0-9]+", found, re.ASCII):
+        sign = "-?" if least < 0 else ""
+        if isinstance(found, str) and re.fullmatch(sign + "[0-9]+", found, re.ASCII):
             # Only as many digits as can be in range: Python refuses to convert thousands of them.
-            digits = found.lstrip("0") or "0"
-            found = int(digits) if len(digits) <= len(str(most)) else most + 1
+            digits = found.lstrip("-").lstrip("0") or "0"
+            size = int(digits) if len(digits) <= len(str(most)) else max(most, -least) + 1
+            found = -size if found.startswith("-") else size
         if isinstance(found, bool) or not isinstance(found, int):
             raise self._wrong(key, expected, found)
-        if not 0 <= found <= most:
-            raise FileError(f"field {_quoted(key)} must be {expected}, it is outside")
+        if not least <= found <= most:
+            raise FileError(f"field {self._name(key)} must be {expected}, it is outside")
         return found
 
     def text(self, key: str, bytes_max: int, default: str | None = None) -> str:
@@ -183,9 +253,11 @@ class Fields:
         try:
             size = len(found.encode())
         except UnicodeEncodeError:  # half of a surrogate pair, written as an escape
-            raise FileError(f"field {_quoted(key)} must be {expected}, it is no Unicode") from None
+            raise FileError(
+                f"field {self._name(key)} must be {expected}, it is no Unicode"
+            ) from None
         if size > bytes_max:
-            raise FileError(f"field {_quoted(key)} must be {expected}, it has {size}")
+            raise FileError(f"field {self._name(key)} must be {expected}, it has {size}")
         return found
 
     def currency(self, key: str) -> Currency:
@@ -202,12 +274,60 @@ class Fields:
             raise self._wrong(key, expected, found)
         return self._short(key, expected, found, ADDRESS_BYTES_MAX)
 
-    def flag(self, key: str) -> bool:
+    def flag(self, key: str, default: bool | None = None) -> bool:  # noqa: FBT001
         """True or false."""
+        if default is not None and not self.has(key):
+            return default
         found = self._get(key, "true or false")
         if not isinstance(found, bool):
             raise self._wrong(key, "true or false", found)
         return found
+
+    def object(self, key: str) -> "Fields":
+        """The fields of an object inside this one."""
+        found = self._get(key, "an object")
+        if not isinstance(found, dict):
+            raise self._wrong(key, "an object", found)
+        return Fields(found, f"{self._path}{key}.", self.warnings)
+
+    def objects(self, key: str, most: int) -> "list[Fields]":
+        """A list of at most so many objects."""
+        expected = f"a list of at most {most} objects"
+        found = self._get(key, expected)
+        if not isinstance(found, list):
+            raise self._wrong(key, expected, found)
+        if len(found) > most:
+            raise FileError(f"field {self._name(key)} must be {expected}, it has {len(found)}")
+        inner = []
+        for number, one in enumerate(found):
+            if not isinstance(one, dict):
+                raise self._wrong(f"{key}[{number}]", "an object", one)
+            inner.append(Fields(one, f"{self._path}{key}[{number}].", self.warnings))
+        return inner
+
+    def named_objects(self, key: str, most: int) -> "list[tuple[str, Fields]]":
+        """An object of objects, whose keys are names of something: they keep their spelling."""
+        expected = f"an object with at most {most} objects"
+        found = self._get(key, expected)
+        if not isinstance(found, JsonObject):
+            raise self._wrong(key, expected, found)
+        if len(found.spelled) > most:
+            raise FileError(
+                f"field {self._name(key)} must be {expected}, it has {len(found.spelled)}"
+            )
+        inner = []
+        for number, (name, one) in enumerate(found.spelled.items()):
+            if not isinstance(one, dict):
+                raise self._wrong(f"{key}[{number}]", "an object", one)
+            inner.append((name, Fields(one, f"{self._path}{key}[{number}].", self.warnings)))
+        return inner
+
+    def is_list(self, key: str) -> bool:
+        """Whether the field holds a list."""
+        return isinstance(self._values.get(key), list)
+
+
+_URL_SAFE: Final = str.maketrans("+/", "-_")
 
 
 def _what(found: object) -> str:
@@ -218,22 +338,49 @@ def _what(found: object) -> str:
         float: "a number with a fraction",
         str: "text",
         list: "a list",
-        dict: "an object",
+        JsonObject: "an object",
     }
     return names[type(found)]
 
 
 def _quoted(name: str) -> str:
     """A field's name, which in a conflict is foreign text: short and without control characters."""
-    return f'"{ascii(name[:40])[1:-1]}"'
+    return f'"{ascii(name[:60])[1:-1]}"'
 
 
-def pretty(values: Mapping[str, str | int | bool], style: Style) -> str:
-    """Write fields (camelCase names) as a file: two spaces, no line break at the end."""
-    spelled: dict[str, str | int | bool] = {}
+# --- writing ------------------------------------------------------------------------------------
+
+
+def spelled(values: Mapping[str, Json], style: Style) -> dict[str, Json]:
+    """The same fields (camelCase names) as this style spells them, inner objects included."""
+    result: dict[str, Json] = {}
     for key, one in values.items():
+        inner = _spelled_inside(one, style)
         if style is not Style.STCTRL:
-            spelled[key] = one
+            result[key] = inner
         if style is not Style.MOBILE:
-            spelled[re.sub(r"[A-Z]", lambda m: "_" + m.group(0).lower(), key)] = one
-    return json.dumps(spelled, indent=2, ensure_ascii=False)
+            result[snake_case(key)] = inner
+    return result
+
+
+def _spelled_inside(one: Json, style: Style) -> Json:
+    if isinstance(one, Mapping):
+        return spelled(one, style)
+    if isinstance(one, Sequence) and not isinstance(one, str):
+        return [_spelled_inside(item, style) for item in one]
+    return one
+
+
+def snake_case(key: str) -> str:
+    """`dest_payment` for `destPayment`."""
+    return re.sub(r"[A-Z]", lambda m: "_" + m.group(0).lower(), key)
+
+
+def pretty(values: Mapping[str, Json], style: Style) -> str:
+    """Write fields (camelCase names) as a file: two spaces, no line break at the end."""
+    return json.dumps(spelled(values, style), indent=2, ensure_ascii=False)
+
+
+def one_line(values: Mapping[str, Json], style: Style) -> str:
+    """Write fields (camelCase names) as one line without spaces, for texts and QR codes."""
+    return json.dumps(spelled(values, style), separators=(",", ":"), ensure_ascii=False)

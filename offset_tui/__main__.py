@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from offset_engine.programs import bench, demo
+from offset_engine.programs import bench, demo, inspect
 from offset_engine.programs.arguments import Output, Parser, run
 
 
@@ -19,12 +19,15 @@ def _parser() -> Parser:
     village = commands.add("demo", "payments in a practice village on this machine")
     demo.add_flags(village)
     bench.add_parser(commands)
+    inspect.add_parser(commands)
     return parser
 
 
 def _act(args: argparse.Namespace, output: Output) -> None:
     if args.command == "bench":
         bench.bench(args, output)
+    elif args.command == "inspect":
+        inspect.act(args, output)
     else:
         demo.demo(args, output)
 

@@ -5,12 +5,14 @@
 | 0 | done |
 | 1 | failed; one sentence on stderr says why |
 | 2 | the command line was wrong; usage on stderr |
+| 130 | ctrl+c, SIGTERM or SIGHUP before it was done |
 
 With `--json` one object on stdout and nothing else, `{"error": "..."}` after a failure (the sentence
 stays on stderr too). Without it a successful program is silent unless its purpose is to print.
 """
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -18,14 +20,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TextIO, TypeAlias
 
 from offset_engine.core.values import parse_address
-from offset_engine.errors import OffsetError
+from offset_engine.disk import FILE_BYTES_MAX, read_file
+from offset_engine.errors import FileError, OffsetError
 from offset_engine.programs import VERSION
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
 
 Json: TypeAlias = "str | int | bool | Sequence[Json] | Mapping[str, Json] | None"
+
+
+class RefusedError(OffsetError):
+    """A program's answer is no; `values` is what `--json` says besides the sentence."""
+
+    def __init__(self, text: str, values: Mapping[str, Json]) -> None:
+        super().__init__(text)
+        self.values: Final = values
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,15 +91,21 @@ class Output:
 
     def __init__(self, prog: str, *, as_json: bool, verbose: bool) -> None:
         self._prog = prog
-        self._as_json = as_json
+        self.as_json: Final = as_json
+        """Whether one JSON object is wanted and nothing else."""
         self._verbose = verbose
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether results go to a person's screen."""
+        return not self.as_json and sys.stdout is not None and sys.stdout.isatty()
 
     def result(self, values: Mapping[str, Json], text: str | None = None) -> None:
         """Report what the program was asked for: `values` with `--json`, else `text` if there is one."""
-        if self._as_json:
-            _write(json.dumps(values, ensure_ascii=False), sys.stdout)
+        if self.as_json:
+            _write(json.dumps(values, ensure_ascii=False), sys.stdout, as_result=True)
         elif text is not None:
-            _write(text, sys.stdout)
+            _write(text, sys.stdout, as_result=True)
 
     def detail(self, text: str) -> None:
         """Say something only `-v` asks for."""
@@ -98,11 +116,11 @@ class Output:
         """Say something the user should know although nothing failed."""
         _write(f"{self._prog}: {text}", sys.stderr)
 
-    def failure(self, text: str) -> None:
-        """Say why the program failed."""
+    def failure(self, text: str, values: Mapping[str, Json] | None = None) -> None:
+        """Say why the program failed; `values` go into the object of `--json` too."""
         self.note(text)
-        if self._as_json:
-            _write(json.dumps({"error": text}, ensure_ascii=False), sys.stdout)
+        if self.as_json:
+            _write(json.dumps({**(values or {}), "error": text}, ensure_ascii=False), sys.stdout)
 
 
 def run(
@@ -122,13 +140,20 @@ def run(
     output = Output(parser.prog, as_json=args.json, verbose=args.verbose)
     try:
         action(args, output)
+    except RefusedError as error:
+        output.failure(str(error), error.values)
+        return EXIT_FAILED
     except OffsetError as error:
         output.failure(str(error))
         return EXIT_FAILED
+    except KeyboardInterrupt:
+        output.note("interrupted")
+        return EXIT_INTERRUPTED
     except OSError as error:
         # Files and sockets raise errors of ours, so this is our output: closed, or a full disk.
         # The interpreter would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         output.note(f"cannot print the result: {error.strerror}")
         return EXIT_FAILED
     return EXIT_OK
@@ -148,9 +173,33 @@ def listen_address(text: str) -> str:
     return checked.removesuffix("1") + "0" if port == "0" else checked
 
 
-def _write(line: str, stream: TextIO | None) -> None:
+def read_input(name: str) -> str:
+    """Read a small text file, or standard input if the name is `-`.
+
+    Raises:
+        FileError: it cannot be read, is longer than 64 KiB or is not UTF-8.
+    """
+    if name != "-":
+        return read_file(name)
+    if sys.stdin is None:
+        raise FileError("cannot read standard input: it is closed")
+    try:
+        raw = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise FileError(f"cannot read standard input: {error.strerror}") from None
+    if len(raw) > FILE_BYTES_MAX:
+        raise FileError("standard input is not one of our files: it is longer than 64 KiB")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise FileError("standard input is not one of our files: it is not UTF-8 text") from None
+
+
+def _write(line: str, stream: TextIO | None, *, as_result: bool = False) -> None:
     """Write one line; names of files may hold bytes that are no text, and must not break it."""
     if stream is None:  # the program was started with this stream closed
+        if as_result:
+            raise OSError(errno.EBADF, "standard output is closed")
         return
     encoding = stream.encoding or "utf-8"
     stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")

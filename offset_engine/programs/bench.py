@@ -29,6 +29,7 @@ from offset_engine.bench import (
 from offset_engine.core.values import value
 from offset_engine.programs.arguments import Commands, Output, Parser, add_output_flags
 from offset_engine.programs.arguments import run as run_program
+from offset_engine.programs.serving import interrupt_when_terminated
 
 WHAT: Final = "measure speed, latency and sizes, next to what this machine could do at best"
 _COUNT_MAX: Final = 100_000
@@ -120,6 +121,7 @@ def bench(args: argparse.Namespace, output: Output) -> None:
     Raises:
         OffsetError: a measurement could not be made.
     """
+    interrupt_when_terminated()
     output.detail("measuring; this takes up to a minute")
     try:
         figures, lines = _measure(args)

@@ -4,15 +4,16 @@ Source: design §3.
 """
 
 import argparse
+from functools import partial
 from typing import Final
 
-import anyio
 from rich.console import Console
 from rich.table import Table
 
 from offset_engine.errors import OffsetError
-from offset_engine.practice import Outcome, practise
+from offset_engine.practice import Attempt, Outcome, practise
 from offset_engine.programs.arguments import Json, Output
+from offset_engine.programs.serving import finish_or_stop
 from offset_engine.village import CAST, DECIMALS, open_village
 
 PAYMENTS_DEFAULT: Final = 20
@@ -42,7 +43,7 @@ def _payments(text: str) -> int:
 
 def _seed(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise argparse.ArgumentTypeError("give a whole number")
+        raise argparse.ArgumentTypeError("give a whole number of at most 18 digits")
     return int(text)
 
 
@@ -56,7 +57,7 @@ def demo(args: argparse.Namespace, output: Output) -> None:
         output.note(
             "making payments in a practice village on this machine; this version has no screen yet"
         )
-    outcome = anyio.run(_run, args.payments, args.seed)
+    outcome = finish_or_stop(partial(_run, args.payments, args.seed))
     values = summary(outcome, args.payments, args.seed)
     if args.json:
         output.result(values)
@@ -86,9 +87,7 @@ def summary(outcome: Outcome, payments: int, seed: int) -> dict[str, Json]:
         "expected_failures": sum(
             1 for one in outcome.attempts if one.failure is not None and one.is_expected
         ),
-        "unexpected": [
-            f"{one.kind}: {one.buyer} to {one.seller}: {one.failure}" for one in outcome.unexpected
-        ],
+        "unexpected": [_unexpected(one) for one in outcome.unexpected],
         "latency_ms": {"p50": outcome.latency_ms(50), "p99": outcome.latency_ms(99)},  # type: ignore[dict-item]  # floats, which Json leaves out on purpose for money
         "payments_per_second": outcome.payments_per_second,  # type: ignore[dict-item]  # the same
         "receipts_verified": sum(1 for one in outcome.attempts if one.has_receipt),
@@ -107,7 +106,13 @@ def _why(outcome: Outcome) -> str:
         return "credit is not conserved: the balances do not add up to zero"
     if outcome.frozen:
         return f"{outcome.frozen} credits are still frozen"
-    return f"{len(outcome.unexpected)} payments did not end as they must"
+    first = outcome.unexpected[0]
+    return f"{len(outcome.unexpected)} did not end as expected, the first: {_unexpected(first)}"
+
+
+def _unexpected(one: Attempt) -> str:
+    ended = "paid" if one.failure is None else one.failure.value
+    return f"{one.kind.value}, {one.buyer} to {one.seller}, ended as {ended}"
 
 
 def _print(outcome: Outcome) -> None:
@@ -130,7 +135,7 @@ def _print(outcome: Outcome) -> None:
         balances.add_row(str(currency), *amounts, _amount(sum(held.values())))
     console.print(balances)
     for one in outcome.unexpected:
-        console.print(f"unexpected: {one.kind}, {one.buyer} to {one.seller}: {one.failure}")
+        console.print(f"unexpected: {_unexpected(one)}")
     console.print(
         f"one payment: p50 {outcome.latency_ms(50):.1f} ms, p99 {outcome.latency_ms(99):.1f} ms; "
         f"{outcome.payments_per_second:.0f} a second, one after another"

@@ -1,6 +1,6 @@
 """Runs a server in the foreground until somebody stops it.
 
-SIGTERM and SIGINT (ctrl+c) are the ordinary end: everybody connected is told, and the program exits
+SIGTERM, SIGHUP and SIGINT (ctrl+c) are the ordinary end: everybody connected is told, and the program exits
 with 0. Where a system has no such signals for asyncio (Windows), ctrl+c does the same.
 """
 
@@ -9,12 +9,14 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import anyio
 from anyio.abc import TaskStatus
 
 from offset_engine.programs.arguments import Output
+
+_T = TypeVar("_T")
 
 
 class Server(Protocol):
@@ -39,6 +41,38 @@ def serve(server: Server, on_ready: Callable[[tuple[str, ...]], None], output: O
     output.detail("stopped")
 
 
+def finish_or_stop(work: Callable[[], Coroutine[None, None, _T]]) -> _T:
+    """Run `work` to its end; SIGTERM, SIGHUP and ctrl+c cancel it, so that it cleans up behind itself.
+
+    Raises:
+        KeyboardInterrupt: it was stopped.
+    """
+    try:
+        done = anyio.run(_finish_or_stop, work)
+    except BaseExceptionGroup as group:
+        raise _single(group) from None
+    if not done:
+        raise KeyboardInterrupt
+    return done[0]
+
+
+def interrupt_when_terminated() -> None:
+    """Let SIGTERM and SIGHUP end the program as ctrl+c does, so that it cleans up behind itself."""
+    if sys.platform != "win32":
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+
+
+async def _finish_or_stop(work: Callable[[], Coroutine[None, None, _T]]) -> list[_T]:
+    done: list[_T] = []
+    async with anyio.create_task_group() as tasks:
+        if sys.platform != "win32":
+            await tasks.start(_stop_on_signal, tasks.cancel_scope)
+        done.append(await work())
+        tasks.cancel_scope.cancel()
+    return done
+
+
 async def _serve(server: Server, on_ready: Callable[[tuple[str, ...]], None]) -> None:
     async with anyio.create_task_group() as tasks:
         if sys.platform != "win32":
@@ -49,7 +83,7 @@ async def _serve(server: Server, on_ready: Callable[[tuple[str, ...]], None]) ->
 async def _stop_on_signal(
     scope: anyio.CancelScope, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
         task_status.started()
         async for _ in received:
             scope.cancel()

@@ -1,21 +1,45 @@
-"""`stmgr`: makes identities and tickets; needs no network.
+"""`stmgr`: makes identities, tickets and databases, and turns artifacts into other forms; no network.
 
-Source: apps.md §2.1; offset-docs "Running your own relay".
+Source: apps.md §2.1, design R13; offset-docs "Running your own relay", "Node".
 """
 
 import argparse
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
+from offset_engine import qr
 from offset_engine.core.crypto import public_key_of
-from offset_engine.core.values import PrivateKey, parse_address
+from offset_engine.core.values import PrivateKey, PublicKey, parse_address
+from offset_engine.disk import path_of, write_bytes
 from offset_engine.errors import FileError
-from offset_engine.files import Ticket, load_identity, write_identity, write_ticket
-from offset_engine.programs.arguments import Output, Parser, run
+from offset_engine.files import (
+    AppTicket,
+    Permissions,
+    RemoteCard,
+    Ticket,
+    load_identity,
+    to_json_line,
+    write,
+    write_identity,
+    write_ticket,
+)
+from offset_engine.programs import convert, inspect
+from offset_engine.programs.arguments import Commands, Output, Parser, run
+from offset_engine.store import SqliteStore
 
 _EVERYWHERE: Final = ("0.0.0.0", "[::]")  # noqa: S104 - compared with, not listened on
+_INDEX_TICKET: Final = (
+    "Make the ticket for one port of an index server: its client port's ticket is for nodes, "
+    "its server port's for other index servers."
+)
+_TICKETS: Final = {
+    "relay-ticket": ("Make the ticket that lets nodes use a relay.", "relay"),
+    "index-ticket": (_INDEX_TICKET, "index server"),
+    "node-ticket": ("Make the ticket that tells apps where a node is.", "node"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,24 +47,67 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(_parser(), _action, argv)
 
 
+# --- flags --------------------------------------------------------------------------------------
+
+
 def _parser() -> Parser:
     parser = Parser("stmgr", "Make the identities and tickets of nodes, relays and index servers.")
     commands = parser.commands()
     identity = commands.add("gen-ident", "Make a new identity: a secret key in a file.")
     _add_output(identity)
-    for name, what in (
-        ("relay-ticket", "Make the ticket that lets nodes use a relay."),
-        ("index-ticket", "Make the ticket for one port of an index server."),
-    ):
+    database = commands.add("init-node-db", "Make an empty database for a node.")
+    _add_identity(database, "identity of the node")
+    database.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="database to make; never replaced"
+    )
+    _add_app_ticket(commands)
+    for name, (what, whose) in _TICKETS.items():
         ticket = commands.add(name, what)
-        ticket.add_argument(
-            "-i", "--idfile", required=True, metavar="FILE", help="identity of the server"
-        )
-        ticket.add_argument(
-            "-a", "--address", required=True, metavar="HOST:PORT", help="where others reach it"
-        )
+        _add_identity(ticket, f"identity of the {whose}")
+        _add_address(ticket)
         _add_output(ticket)
+    _add_node_entry(commands)
+    _add_identity(commands.add("pubkey", "Print the public key of an identity."), "the identity")
+    inspect.add_parser(commands)
+    convert.add_parser(commands)
     return parser
+
+
+def _add_app_ticket(commands: Commands) -> None:
+    ticket = commands.add("app-ticket", "Make the ticket that lets an app use a node.")
+    _add_identity(ticket, "identity of the app")
+    for flag, what in (
+        ("--proutes", "may ask for routes"),
+        ("--pbuyer", "may pay"),
+        ("--pseller", "may make invoices and collect"),
+        ("--pconfig", "may change friends, limits and servers"),
+        ("--ptransactions", "may see payments and invoices; buyers and sellers always may"),
+        ("--no-pread", "may not see friends, balances and limits"),
+    ):
+        ticket.add_argument(flag, action="store_true", help=what)
+    _add_output(ticket)
+
+
+def _add_node_entry(commands: Commands) -> None:
+    entry = commands.add(
+        "node-entry", "Make a remote card: with it a device controls a node. It holds a secret."
+    )
+    entry.add_argument("-n", "--nodeid", required=True, metavar="FILE", help="identity of the node")
+    entry.add_argument("-p", "--appid", required=True, metavar="FILE", help="identity of the app")
+    _add_address(entry)
+    _add_output(entry)
+    entry.add_argument("--qr", action="store_true", help="draw a QR code too; keep it to yourself")
+    entry.add_argument("--png", metavar="FILE", help="write the QR code as a picture too")
+
+
+def _add_identity(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("-i", "--idfile", required=True, metavar="FILE", help=what)
+
+
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-a", "--address", required=True, metavar="HOST:PORT", help="where others reach it"
+    )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -48,37 +115,136 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
 
 
+# --- commands -----------------------------------------------------------------------------------
+
+
 def _action(args: argparse.Namespace, output: Output) -> None:
-    if args.command == "gen-ident":
-        _make_identity(args.output, output, force=args.force)
-    else:
-        _make_ticket(args, output)
+    _ACTIONS[args.command](args, output)
 
 
-def _make_identity(path: str, output: Output, *, force: bool) -> None:
+def _make_identity(args: argparse.Namespace, output: Output) -> None:
     private_key = PrivateKey(secrets.token_bytes(PrivateKey.SIZE))
-    write_identity(path, private_key, force=force)
-    public_key = public_key_of(private_key).to_text()
-    output.detail(f"wrote {path}, a new identity with the public key {public_key}")
-    output.result({"output": path, "public_key": public_key})
+    write_identity(args.output, private_key, force=args.force)
+    public_key = public_key_of(private_key)
+    output.detail(f"wrote {args.output}, a new identity with the public key {public_key.to_text()}")
+    _report(args, output, public_key)
+
+
+def _make_database(args: argparse.Namespace, output: Output) -> None:
+    public_key = public_key_of(load_identity(args.idfile))
+    path = path_of(args.output)
+    if not args.output or "\0" in args.output:
+        raise FileError("cannot make the database: this is not a name a file can have")
+    if path.is_symlink() or path.exists():
+        # Without --force on purpose: a database is money.
+        raise FileError(f"{path} exists already; choose another name")
+    if not path.parent.is_dir():
+        raise FileError(f"cannot write {path}: there is no such directory")
+    SqliteStore.create(path, public_key).close()
+    output.detail(f"wrote {path}, an empty database of the node {public_key.to_text()}")
+    _report(args, output, public_key)
+
+
+def _own_identity(args: argparse.Namespace) -> PrivateKey:
+    """The identity a file is made for; `--force` must not put the file in its place.
+
+    Raises:
+        FileError: it cannot be read, or the output would replace it.
+    """
+    output = Path(args.output)
+    if output.exists() and Path(args.idfile).exists() and output.samefile(args.idfile):
+        raise FileError("the output is the identity file itself; nothing was written")
+    return load_identity(args.idfile)
+
+
+def _make_app_ticket(args: argparse.Namespace, output: Output) -> None:
+    public_key = public_key_of(_own_identity(args))
+    permissions = Permissions(
+        routes=args.proutes,
+        buyer=args.pbuyer,
+        seller=args.pseller,
+        config=args.pconfig,
+        read=not args.no_pread,
+        transactions=args.ptransactions or args.pbuyer or args.pseller,
+    )
+    write(args.output, AppTicket(public_key, permissions), force=args.force)
+    output.detail(f"wrote {args.output}: an app ticket for {public_key.to_text()}")
+    _report(args, output, public_key)
 
 
 def _make_ticket(args: argparse.Namespace, output: Output) -> None:
-    private_key = load_identity(args.idfile)
+    public_key = public_key_of(_own_identity(args))
+    _check_address(args.address)
+    write_ticket(args.output, Ticket(public_key, args.address), force=args.force)
+    _warn_of_address(args.address, output)
+    output.detail(f"wrote {args.output}: {args.address}, public key {public_key.to_text()}")
+    _report(args, output, public_key, {"address": args.address})
+
+
+def _make_node_entry(args: argparse.Namespace, output: Output) -> None:
+    node = public_key_of(load_identity(args.nodeid))
+    app = load_identity(args.appid)
+    _check_address(args.address)
+    card = RemoteCard(node, args.address, app)
+    if args.png is not None:
+        if Path(args.png) == Path(args.output):
+            raise FileError("the picture and the remote card need two different names")
+        picture = qr.png(to_json_line(card))
+        write_bytes(args.png, picture, secret=True, force=args.force)
     try:
-        host, _, _ = parse_address(args.address).rpartition(":")
+        write(args.output, card, force=args.force)
+    except FileError:
+        if args.png is not None and not args.force:
+            Path(args.png).unlink(missing_ok=True)
+        raise
+    _warn_of_address(args.address, output)
+    output.detail(f"wrote {args.output}, a remote card: whoever has it can use {node.to_text()}")
+    drawn = qr.half_blocks(to_json_line(card), has_colors=output.is_terminal) if args.qr else None
+    _report(args, output, node, {"address": args.address}, drawn)
+
+
+def _print_public_key(args: argparse.Namespace, output: Output) -> None:
+    public_key = public_key_of(load_identity(args.idfile)).to_text()
+    output.result({"public_key": public_key}, public_key)
+
+
+def _report(
+    args: argparse.Namespace,
+    output: Output,
+    public_key: PublicKey,
+    more: Mapping[str, str] | None = None,
+    text: str | None = None,
+) -> None:
+    values = {"output": args.output, "public_key": public_key.to_text(), **(more or {})}
+    output.result(values, text)
+
+
+def _check_address(address: str) -> None:
+    try:
+        parse_address(address)
     except ValueError as error:
-        raise FileError(f"the address {args.address[:80]!a} cannot be used: {error}") from None
-    ticket = Ticket(public_key_of(private_key), args.address)
-    write_ticket(args.output, ticket, force=args.force)
+        raise FileError(f"the address {address[:80]!a} cannot be used: {error}") from None
+
+
+def _warn_of_address(address: str, output: Output) -> None:
+    host = parse_address(address).rpartition(":")[0]
     if host in _EVERYWHERE:
         output.note(
             f"warning: {host} means every address of this machine; nobody else can dial it. "
             "Make the ticket with the address others see"
         )
-    public_key = ticket.public_key.to_text()
-    output.detail(f"wrote {args.output}: {ticket.address}, public key {public_key}")
-    output.result({"output": args.output, "public_key": public_key, "address": ticket.address})
+
+
+_ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace, Output], None]]] = {
+    "gen-ident": _make_identity,
+    "init-node-db": _make_database,
+    "app-ticket": _make_app_ticket,
+    **dict.fromkeys(_TICKETS, _make_ticket),
+    "node-entry": _make_node_entry,
+    "pubkey": _print_public_key,
+    "inspect": inspect.act,
+    "convert": convert.act,
+}
 
 
 if __name__ == "__main__":

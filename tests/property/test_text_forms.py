@@ -9,8 +9,14 @@ from hypothesis import assume, given
 
 from offset_engine import files
 from offset_engine.core.crypto import expand_seed, public_key_of, sign
-from offset_engine.core.signing import Commit, Invoice, Receipt, TokenInfo, invoice_buffer
-from offset_engine.core.signing import BalanceInfo
+from offset_engine.core.signing import (
+    BalanceInfo,
+    Commit,
+    Invoice,
+    Receipt,
+    TokenInfo,
+    invoice_buffer,
+)
 from offset_engine.core.values import (
     U64_MAX,
     U128_MAX,

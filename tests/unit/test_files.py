@@ -26,7 +26,7 @@ from offset_engine.core.values import (
 )
 from offset_engine.errors import FileError
 from offset_engine.files import Check, Ticket
-from offset_engine.json_fields import Kind, Style, kind_of
+from offset_engine.json_fields import Kind, Style, kind_of, parse_object
 from tests.covers import covers
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "artifacts.json").read_text())
@@ -71,6 +71,7 @@ def test_reads_the_documented_examples() -> None:
     assert files.parse_ticket(text_of(TICKET)) == Ticket(public_key_of(SELLER), TICKET["address"])
 
 
+@covers("FIX-32", "VFY-06")
 @pytest.mark.parametrize(("values", "load"), LOADERS)
 def test_both_spellings_alone_or_together_mean_the_same(
     values: dict[str, Any], load: Callable[[Any], object], tmp_path: Path
@@ -202,27 +203,32 @@ def test_the_wrong_kind_of_file_is_named() -> None:
         ({"payment_id": ""}, Kind.PAYMENT),
         ({"token_info": {}}, Kind.TOKEN),
         (TICKET, Kind.TICKET),
+        ({"relays": [], "servers": None}, Kind.INVITE),
+        ({"relays": [], "invite_hash": ""}, Kind.ANSWER),
+        ({"relay": {}, "index": {}}, Kind.SERVERS),
         ({"something": "else"}, None),
     ],
 )
 def test_a_kind_is_told_by_its_fields(values: dict[str, Any], kind: Kind | None) -> None:
-    assert kind_of(text_of(values)) is kind
+    assert kind_of(parse_object(text_of(values))) is kind
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "it is not JSON text"),
-        ("hello", "it is not JSON text"),
-        ("[1]", "it holds a list, not an object"),
-        ("null", "it holds null, not an object"),
+        ("", "there is nothing in it"),
+        ("\ufeff \n", "there is nothing in it"),
+        ("hello", "neither a JSON object of ours in it nor a text"),
+        ("[1]", "neither a JSON object of ours in it nor a text"),
+        ("null", "neither a JSON object of ours in it nor a text"),
         ('{"a": NaN}', "it is not JSON text"),
-        ('{"a":' * 5_000, "not JSON|nested too deeply"),
-        ("[" * 60_000, "not JSON|nested too deeply"),
+        ('{"a":' * 5_000, "more than 64 braces"),
+        ('{"a":' * 50 + "[" * 60_000, "nested too deeply"),
+        ("[" * 60_000, "neither a JSON object of ours in it nor a text"),
         ('{"a": ' + "9" * 5_000 + "}", "it is not JSON text"),
     ],
 )
-def test_what_is_no_json_object_is_refused(text: str, sentence: str) -> None:
+def test_what_holds_nothing_of_ours_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(FileError, match=sentence):
         files.parse_invoice(text)
 
@@ -282,6 +288,7 @@ def test_the_default_style_is_the_phone_apps() -> None:
     assert json.loads(files.receipt_json(receipt, Style.BOTH)) == {**snake(RECEIPT), **RECEIPT}
 
 
+@covers("FIX-31")
 def test_a_signed_invoice_keeps_what_is_signed() -> None:
     unsigned = Invoice(
         InvoiceId.from_text(INVOICE["invoiceId"]),

@@ -9,9 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from offset_engine import qr
 from offset_engine.core.crypto import public_key_of
-from offset_engine.files import load_identity, load_ticket
+from offset_engine.core.values import PrivateKey, PublicKey
+from offset_engine.errors import StoreError
+from offset_engine.files import (
+    AppTicket,
+    Permissions,
+    RemoteCard,
+    load,
+    load_identity,
+    load_ticket,
+    to_json_line,
+    write_identity,
+)
 from offset_engine.programs import VERSION, stmgr
+from offset_engine.store import SqliteStore
 from tests.covers import covers
 
 ROOT = Path(__file__).parent.parent.parent
@@ -46,8 +59,8 @@ def test_a_new_identity_is_silent_private_and_never_the_same(
     assert list(json.loads(identity.read_text())) == ["privateKey"]
 
 
-@covers("MGR-04", "MGR-05")
-@pytest.mark.parametrize("command", ["relay-ticket", "index-ticket"])
+@covers("MGR-04", "MGR-05", "MGR-06")
+@pytest.mark.parametrize("command", ["relay-ticket", "index-ticket", "node-ticket"])
 def test_a_ticket_names_the_key_and_the_address(
     command: str, identity: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +155,162 @@ def test_an_unreadable_identity_is_named(
     assert stmgr.main(["relay-ticket", "-i", str(identity), "-a", "a:1", "-o", str(out)]) == 0
     assert stmgr.main(["relay-ticket", "-i", str(out), "-a", "a:1", "-o", str(tmp_path / "b")]) == 1
     assert "this is a ticket, but an identity is needed here" in sentence(capsys)
+
+
+@covers("MGR-10")
+def test_the_public_key_of_an_identity(identity: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = public_key_of(load_identity(identity)).to_text()
+    assert stmgr.main(["pubkey", "-i", str(identity)]) == 0
+    assert capsys.readouterr() == (f"{expected}\n", "")
+    assert stmgr.main(["pubkey", "--idfile", str(identity), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"public_key": expected}
+
+
+# --- databases ----------------------------------------------------------------------------------
+
+
+@covers("MGR-02")
+def test_a_new_database_belongs_to_the_identity(
+    identity: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "node.db"
+    assert stmgr.main(["init-node-db", "--idfile", str(identity), "--output", str(path)]) == 0
+    assert capsys.readouterr() == ("", "")
+    public_key = public_key_of(load_identity(identity))
+    store = SqliteStore.open(path, public_key)
+    state = store.load()
+    assert (state.local_public_key, state.friends, state.relays) == (public_key, {}, ())
+    store.close()
+    if sys.platform != "win32":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(StoreError, match="belongs to another identity"):
+        SqliteStore.open(path, PublicKey(bytes(32)))
+
+
+@covers("MGR-08")
+def test_a_database_is_never_replaced(
+    identity: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "node.db"
+    flags = ["init-node-db", "-i", str(identity), "-o", str(path)]
+    assert stmgr.main(flags) == 0
+    before = path.read_bytes()
+    for output in (path, identity, tmp_path):
+        assert stmgr.main([*flags[:4], str(output)]) == 1
+        assert f"{output} exists already" in sentence(capsys)
+    assert path.read_bytes() == before
+    for name, said in (
+        (str(tmp_path / "none" / "node.db"), "there is no such directory"),
+        ("", "not a name a file can have"),
+    ):
+        assert stmgr.main([*flags[:4], name]) == 1
+        assert said in sentence(capsys)
+    assert stmgr.main(["init-node-db", "-i", str(tmp_path / "x"), "-o", str(tmp_path / "y")]) == 1
+    assert "there is no such file" in sentence(capsys)
+    assert not (tmp_path / "y").exists()
+    with pytest.raises(SystemExit):
+        stmgr.main([*flags, "--force"])
+
+
+# --- tickets of apps ----------------------------------------------------------------------------
+
+
+@covers("MGR-03")
+@pytest.mark.parametrize(
+    ("flags", "permissions", "written"),
+    [
+        ([], Permissions(), {"routes": False, "buyer": False, "seller": False, "config": False}),
+        (
+            ["--pbuyer", "--pconfig", "--proutes", "--pseller"],
+            Permissions(routes=True, buyer=True, seller=True, config=True, transactions=True),
+            {"routes": True, "buyer": True, "seller": True, "config": True},
+        ),
+        (
+            ["--no-pread", "--ptransactions"],
+            Permissions(read=False, transactions=True),
+            {
+                "routes": False,
+                "buyer": False,
+                "seller": False,
+                "config": False,
+                "read": False,
+                "transactions": True,
+            },
+        ),
+        (
+            ["--pseller", "--ptransactions"],
+            Permissions(seller=True, transactions=True),
+            {"routes": False, "buyer": False, "seller": True, "config": False},
+        ),
+    ],
+)
+def test_an_app_ticket_says_what_the_app_may_do(
+    flags: list[str],
+    permissions: Permissions,
+    written: dict[str, bool],
+    identity: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "app.ticket"
+    assert stmgr.main(["app-ticket", "--idfile", str(identity), *flags, "-o", str(path)]) == 0
+    assert capsys.readouterr() == ("", "")
+    public_key = public_key_of(load_identity(identity))
+    assert load(path, AppTicket) == AppTicket(public_key, permissions)
+    assert json.loads(path.read_text()) == {
+        "publicKey": public_key.to_text(),
+        "permissions": written,
+    }
+
+
+# --- remote cards -------------------------------------------------------------------------------
+
+
+def entry_flags(identity: Path, tmp_path: Path, *more: str) -> list[str]:
+    app = tmp_path / "app.ident"
+    if not app.exists():
+        write_identity(app, PrivateKey(bytes([7]) * 32))
+    files = ["--nodeid", str(identity), "--appid", str(app), "-o", str(tmp_path / "node.rcard")]
+    return ["node-entry", "--address", "127.0.0.1:9876", *files, *more]
+
+
+@covers("MGR-07")
+def test_a_remote_card_holds_the_nodes_key_and_the_apps_secret(
+    identity: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, picture = tmp_path / "node.rcard", tmp_path / "node.png"
+    assert stmgr.main(entry_flags(identity, tmp_path)) == 0
+    assert capsys.readouterr() == ("", "")
+    card = load(path, RemoteCard)
+    assert card == RemoteCard(
+        public_key_of(load_identity(identity)), "127.0.0.1:9876", PrivateKey(bytes([7]) * 32)
+    )
+    more = ["--force", "--qr", "--png", str(picture)]
+    assert stmgr.main(entry_flags(identity, tmp_path, *more)) == 0
+    assert capsys.readouterr().out == qr.half_blocks(to_json_line(card)) + "\n"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    if sys.platform != "win32":
+        for secret in (path, picture):
+            assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+
+@covers("MGR-08")
+def test_a_remote_card_is_written_with_its_picture_or_not_at_all(
+    identity: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, picture = tmp_path / "node.rcard", tmp_path / "node.png"
+    path.write_text("old")
+    assert stmgr.main(entry_flags(identity, tmp_path, "--png", str(picture))) == 1
+    assert "exists already" in sentence(capsys)
+    assert (path.read_text(), picture.exists()) == ("old", False)
+    path.unlink()
+    picture.write_text("old")
+    assert stmgr.main(entry_flags(identity, tmp_path, "--png", str(picture))) == 1
+    assert "exists already" in sentence(capsys)
+    assert (picture.read_text(), path.exists()) == ("old", False)
+    assert stmgr.main(entry_flags(identity, tmp_path, "--png", str(path))) == 1
+    assert "two different names" in sentence(capsys)
+    assert not path.exists()
 
 
 def test_a_failure_with_json_is_an_object_too(
