@@ -364,6 +364,8 @@ class CommandFault(Enum):
     WRONG_STAGE = "wrong_stage"
     INVOICE_INVALID = "invoice_invalid"
     STORE_FULL = "store_full"
+    PERMISSION_DENIED = "permission_denied"
+    """The app that asked may not do this; a node itself never says so."""
 
 
 class TransactionOutcome(Enum):

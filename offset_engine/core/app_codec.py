@@ -200,12 +200,14 @@ def _list(coder: _Coder, items_max: int) -> _Coder:
     return _Coder(encode, decode)
 
 
-def _record(coders: tuple[_Coder, ...], names: tuple[str, ...], make: Callable[..., Any]) -> _Coder:
-    """Fields one after the other; `names` are how to get them out of the value, () = a tuple."""
+def _record(
+    coders: tuple[_Coder, ...], names: tuple[str, ...] | None, make: Callable[..., Any]
+) -> _Coder:
+    """Fields one after the other; `names` are how to get them out of the value, None = a tuple."""
     arity = len(coders)
 
     def encode(field: Any) -> object:  # noqa: ANN401 - whatever `make` made
-        inside = [getattr(field, name) for name in names] if names else field
+        inside = field if names is None else [getattr(field, name) for name in names]
         return [coder.encode(one) for coder, one in zip(coders, inside, strict=True)]
 
     def decode(field: object) -> object:
@@ -217,7 +219,7 @@ def _record(coders: tuple[_Coder, ...], names: tuple[str, ...], make: Callable[.
 
 
 def _pair(*coders: _Coder) -> _Coder:
-    return _record(coders, (), lambda *fields: fields)
+    return _record(coders, None, lambda *fields: fields)
 
 
 def _union(kinds: Mapping[int, tuple[type, _Coder]]) -> _Coder:

@@ -332,7 +332,7 @@ class Report:
     epoch: Uid
     """Names this run of the node: revisions of another one mean nothing."""
     since: int | None
-    """The revision this goes on from; nil = forget everything before."""
+    """The revision this goes on from; nil = forget everything, this is the first piece of all there is."""
     revision: int | None
     """The revision reached with this piece; nil = more pieces follow."""
     head: ReportHead | None

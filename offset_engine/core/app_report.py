@@ -140,7 +140,10 @@ def _open_payments(intents: dict[PaymentId, Intent]) -> int:
 
 
 class ReportMirror:
-    """A node's report at an app, put together from its pieces."""
+    """A node's report at an app, put together from its pieces.
+
+    It survives a lost connection: what is missing is then told from `revision` on.
+    """
 
     def __init__(self) -> None:
         """Know nothing."""
@@ -155,8 +158,7 @@ class ReportMirror:
     def take(self, piece: Report) -> bool:
         """Take in what the node sent; False if it does not go on from what is known: ask for all."""
         if piece.since is None:
-            if piece.epoch != self.epoch or self._is_complete:
-                self._start_anew(piece.epoch)
+            self._start_anew(piece.epoch)
         elif piece.epoch != self.epoch or piece.since > self.revision:
             self._start_anew(None)
             return False

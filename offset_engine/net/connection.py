@@ -1,8 +1,9 @@
 """One live link over a byte stream: a TCP socket, or a tunnel through a relay.
 
-A `Connection` owns its stream and a sans-IO `Link`, and drives both with two loops: the reader hands
-64 KiB chunks to the link and delivers what comes out, the writer joins everything waiting into one
-send. A third waits for the one deadline of the link. No message costs a task, a stream or a scope.
+A `Connection` owns its stream and a sans-IO `Link` (or `PlainLink`), and drives both with two loops: the
+reader hands 64 KiB chunks to the link and delivers what comes out, the writer joins everything waiting
+into one send. A third waits for the one deadline of the link. No message costs a task, a stream or a
+scope.
 
 | state | `is_up` | `ended` | leaves by |
 |---|---|---|---|
@@ -39,6 +40,7 @@ from offset_engine.core.link import (
     MessageReceived,
     PongReceived,
 )
+from offset_engine.core.plain_link import PlainLink
 from offset_engine.core.values import PublicKey, value
 from offset_engine.errors import InvariantError, TransportError
 
@@ -163,7 +165,7 @@ class Connection:
     def __init__(
         self,
         stream: ByteStream,
-        link: Link,
+        link: Link | PlainLink,
         limits: NetLimits,
         clock: Callable[[], int] = monotonic_ms,
     ) -> None:

@@ -73,7 +73,7 @@ from offset_engine.core.node import SentOnLink, next_deadline_ms, outgoing, step
 from offset_engine.core.routing import edges
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import PrivateKey, PublicKey, Signature, Timers
-from offset_engine.errors import DecodeError, InvariantError, StoreFullError, TransportError
+from offset_engine.errors import DecodeError, StoreFullError, TransportError
 from offset_engine.net.connection import monotonic_ms
 from offset_engine.net.inbox import FriendEvent, Inbox
 from offset_engine.net.index_client import IndexClient
@@ -193,6 +193,8 @@ class Engine:
         self.counters = Counters()
         self.watchers: dict[object, Callable[[Notice | None], None]] = {}
         """Whom to tell of changes; None = the node has stopped."""
+        self.on_saved: Callable[[], None] | None = None
+        """Called after every batch that changed the state; must be quick."""
         endpoint = endpoint_of(identity, timers)
         self.peers = Peers(identity, timers, self, endpoint=endpoint)
         self.index = IndexClient(endpoint, timers, self._edges, self._routes_arrived)
@@ -255,8 +257,6 @@ class Engine:
         async with self._room:
             if self._is_over:
                 raise TransportError("this card is switched off")
-            if self._is_in_history(command):
-                return CommandDone(0, None, "", ())
             self._numbers += 1
             number = self._numbers
             answer = _Answer()
@@ -274,8 +274,16 @@ class Engine:
             raise TransportError("this card was switched off meanwhile")
         return answer.result
 
-    def _is_in_history(self, command: Command | Batch) -> bool:
-        """Whether this is a wish to pay that ended so long ago that only history knows it (R20)."""
+    def _without_paid(self, event: Event) -> Event:
+        """The same without wishes to pay that ended so long ago that only history knows them (R20)."""
+        if not isinstance(event, CommandGiven):
+            return event
+        command = event.command
+        commands = command.commands if isinstance(command, Batch) else (command,)
+        left = tuple(one for one in commands if not self._is_in_history(one))
+        return event if len(left) == len(commands) else CommandGiven(event.number, Batch(left))
+
+    def _is_in_history(self, command: Command) -> bool:
         return (
             isinstance(command, Pay)
             and command.payment_id not in self._state.intents
@@ -353,12 +361,12 @@ class Engine:
 
     async def _work_off(self) -> None:
         """Take everything that waits, up to a batch; save; then let the effects out."""
-        events = self._inbox.take_batch()
+        events = tuple(map(self._without_paid, self._inbox.take_batch()))
         if not events:
             return
         try:
             result = step(self._state, events, self._env)
-        except InvariantError:
+        except Exception:  # noqa: BLE001 - `step` is total: whatever comes out of it is our bug
             await self._work_off_singly(events)
             return
         await self._finish(result, events, len(events))
@@ -378,6 +386,8 @@ class Engine:
         self._state = result.state
         self.counters.steps += 1
         self.counters.events += count
+        if self.on_saved is not None:
+            self.on_saved()
         for effect in result.effects:
             self._carry_out(effect)
         self._resume_readers()
@@ -433,13 +443,13 @@ class Engine:
             done: tuple[Event, ...] = (event,)
             try:
                 result = step(self._state, done, self._env)
-            except InvariantError as error:
+            except Exception as error:  # noqa: BLE001 - the same
                 done = self._blame(event, error)
                 result = step(self._state, done, self._env)
             if not await self._finish(result, (*done, *events[index + 1 :]), len(done)):
                 return
 
-    def _blame(self, event: Event, error: InvariantError) -> tuple[Event, ...]:
+    def _blame(self, event: Event, error: Exception) -> tuple[Event, ...]:
         """What gets rid of the friend whose message broke an invariant, if it was a friend's.
 
         At once: whatever else it sent is then dropped unread. `UnreadableArrived` closes the link and
@@ -455,7 +465,7 @@ class Engine:
             CommandGiven(_OWN_COMMAND, DisableFriend(event.friend)),
         )
 
-    def _write_diagnostic(self, event: Event, error: InvariantError) -> None:
+    def _write_diagnostic(self, event: Event, error: Exception) -> None:
         """Write down what broke, without anything secret: the kind of event and the trace."""
         kind = type(event.message if isinstance(event, MessageArrived) else event).__name__
         if self._diagnostics is None:

@@ -109,7 +109,7 @@ def draw(seed: int) -> Plan:
         skew_ms=tuple(
             rng.randint(-5_000_000, 5_000_000) if skewed else 0 for _ in range(node_count)
         ),
-        hostile=rng.randrange(node_count) if rng.random() < 0.25 else None,
+        hostile=rng.randrange(node_count) if rng.random() < 0.35 else None,
         faults=faults,
         has_bytes=rng.random() < 0.5,
     )
@@ -117,7 +117,7 @@ def draw(seed: int) -> Plan:
 
 def _friendships(rng: random.Random, node_count: int) -> tuple[tuple[int, int], ...]:
     """A tree, so that everybody can be reached, and some more."""
-    pairs = {}
+    pairs: dict[tuple[int, int], None] = {}
     for node in range(1, node_count):
         other = node - 1 if rng.random() < 0.6 else rng.randrange(node)
         pairs[(other, node)] = None

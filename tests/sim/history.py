@@ -4,7 +4,7 @@
 checks what must hold between the two. It trusts nothing but states, move tokens and records.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from offset_engine.core.api import (
     CollectInvoice,
     Command,
     CommitInvoice,
+    ForwardRecord,
     LossRecord,
     RemoveFriend,
 )
@@ -27,6 +28,7 @@ from offset_engine.core.messages import (
     MoveToken,
     MoveTokenMessage,
     Operation,
+    RequestOp,
 )
 from offset_engine.core.mutual_credit import Ledger
 from offset_engine.core.payer import PayStage
@@ -100,6 +102,8 @@ class History:
     ceilings: dict[tuple[PublicKey, PublicKey, Currency], int] = field(default_factory=dict)
     paid: dict[tuple[PublicKey, PaymentId], int] = field(default_factory=dict)
     earned: dict[tuple[PublicKey, InvoiceId], int] = field(default_factory=dict)
+    fees: int = 0
+    """What all mediators earned."""
     complete: dict[tuple[PublicKey, InvoiceId, HashedLock], Uid] = field(default_factory=dict)
     intent_of: dict[tuple[PublicKey, PaymentId], PaymentId] = field(default_factory=dict)
     released: dict[tuple[PublicKey, PaymentId], Commit] = field(default_factory=dict)
@@ -138,7 +142,14 @@ class History:
             self._observe_friend(old, new, change, step)
             self.i25_reset(change, events)
             _i18_stale_terms(change, events)
+            if len(events) == 1:
+                _i25_offer(old, change, events[0])
         self.i12_collected(old, new, done)
+        for record in step.records:
+            if isinstance(record, ForwardRecord):
+                self.fees += record.fee
+        if not done and all(isinstance(event, CommandGiven) for event in events):
+            _i24_refused(old, new)
         self._observe_invoices(step)
         self._observe_intents(old, step)
         _i23_fees(old, new, step)
@@ -236,16 +247,17 @@ class History:
     def i12_collected(self, old: NodeState, new: NodeState, done: tuple[Command, ...]) -> None:
         """A commit that was accepted means collects of the whole group, in the same save."""
         for command in done:
+            commit: Commit | None
             if isinstance(command, CommitInvoice):
                 commit, invoice_id = command.commit, command.commit.invoice_id
+                opened = old.invoices.get(invoice_id)
             elif isinstance(command, CollectInvoice):
                 invoice_id = command.invoice_id
-                held = old.invoices.get(invoice_id)
-                commit = held.registered if held is not None else None
+                opened = old.invoices.get(invoice_id)
+                commit = opened.registered if opened is not None else None
             else:
                 continue
             insist(invoice_id not in new.invoices, "I12 still open", invoice_id)
-            opened = old.invoices.get(invoice_id)
             if commit is None or opened is None:
                 continue
             group = opened.groups.get(hash_lock(commit.src_plain_lock))
@@ -334,6 +346,17 @@ class History:
             if intent.stage is PayStage.FAILED:
                 insist(not mine, "I24 failed, but paid", intent, mine)
 
+    def i06_paid_exactly(self, states: Iterable[NodeState]) -> None:
+        """Where no channel was ever broken: what buyers paid is what sellers and mediators got."""
+        paid, earned = sum(self.paid.values()), sum(self.earned.values())
+        insist(paid == earned + self.fees, "I6 paid, earned, fees", paid, earned, self.fees)
+        for state in states:
+            for intent in state.intents.values():
+                if intent.stage is PayStage.PAID:
+                    invoice = intent.invoice
+                    got = self.earned.get((invoice.dest_public_key, invoice.invoice_id), 0)
+                    insist(got >= invoice.total_dest_payment, "I6 paid, not earned", intent, got)
+
 
 # --- helpers ------------------------------------------------------------------------------------
 
@@ -412,7 +435,7 @@ def _has_same_channel(old: NodeState, new: NodeState, key: PublicKey) -> bool:
 def _has_collect(old: NodeState, new: NodeState, key: PublicKey, request_id: Uid) -> bool:
     """Whether a Collect of this request waits for the friend, or left with the token of this step."""
     friend = new.friends[key]
-    waiting = [operation for _, operation in friend.backwards.items]
+    waiting: list[Operation] = [operation for _, operation in friend.backwards.items]
     token = _last_sent(friend)
     if token is not None and token != _last_sent(old.friends[key]):
         waiting += [operation for _, operation in _operations(token)]
@@ -426,6 +449,12 @@ def _check_group_collected(old: NodeState, new: NodeState, group: Group) -> None
                 _has_collect(old, new, key, request_id), "I12 a member is not collected", request_id
             )
     insist(group.is_sealed, "I12 collected an incomplete group", group)
+
+
+def _i24_refused(old: NodeState, new: NodeState) -> None:
+    """Commands that were refused, whole batches too, change nothing."""
+    for name in ("friends", "payments", "intents", "invoices", "closed_invoices", "relays"):
+        insist(getattr(old, name) == getattr(new, name), "I24 refused, but changed", name)
 
 
 def _i15_counter(change: Change) -> None:
@@ -453,32 +482,82 @@ def _i18_stale_terms(change: Change, events: tuple[Event, ...]) -> None:
     insist(is_own_doing or not is_stale, "I18 stale terms broke a channel", change)
 
 
+def _i25_offer(old: NodeState, change: Change, event: Event) -> None:
+    """Offered terms: the balance, and what we paid or will have to pay for the friend's requests."""
+    before, after = change.before.consistent, change.after.channel
+    if before is None or not isinstance(after, Inconsistent):
+        return
+    salvaged = _salvageable(change, before, event)
+    wanted = {}
+    for currency, ledger in before.ledgers.items():
+        lost = sum(frozen for name, frozen in salvaged if name == currency)
+        wanted[currency] = ledger.balance - lost + _stood_in_for(old, change, currency, ledger)
+    offered = dict(after.local_terms.balances)
+    insist(offered == wanted, "I25 offered terms", offered, wanted, change)
+
+
+def _salvageable(change: Change, before: TokenChannel, event: Event) -> list[tuple[Currency, int]]:
+    """What a rejected move token validly collects all the same."""
+    message = event.message if isinstance(event, MessageArrived) else None
+    if not isinstance(message, MoveTokenMessage):
+        return []
+    found: dict[tuple[Currency, Uid], int] = {}
+    for currency, op in _operations(message.move_token):
+        entry = entry_of(change.before, currency, op.request_id)
+        if (
+            isinstance(op, CollectOp)
+            and entry is not None
+            and entry.response is not None
+            and hash_lock(op.src_plain_lock) == entry.request.src_hashed_lock
+            and hash_lock(op.dest_plain_lock) == entry.response.dest_hashed_lock
+        ):
+            found[currency, op.request_id] = entry.request.freeze
+    return [(currency, frozen) for (currency, _), frozen in found.items()]
+
+
+def _stood_in_for(old: NodeState, change: Change, currency: Currency, ledger: Ledger) -> int:
+    """Frozen for the friend's requests that went on downstream, or whose collect waits here."""
+    collects = {
+        op.request_id: None
+        for name, op in change.before.backwards.items
+        if name == currency and isinstance(op, CollectOp)
+    }
+    total = 0
+    for request_id, entry in ledger.remote.items():
+        is_sent_on = isinstance(entry.next, PublicKey) and (
+            entry_of(old.friends.get(entry.next), currency, request_id) is not None
+        )
+        if request_id in collects or is_sent_on:
+            total += entry.request.freeze
+    return total
+
+
 def _i23_fees(old: NodeState, new: NodeState, step: Step) -> None:
     """A mediator keeps exactly its fee."""
     for key in step.touched.friends:
         friend = new.friends.get(key)
         if friend is None:
             continue
-        requests = [(entry.currency, entry) for entry in friend.forwarded.items]
+        requests = [
+            (entry.currency, entry.origin, entry.request) for entry in friend.forwarded.items
+        ]
         channel = friend.consistent
         for currency, ledger in channel.ledgers.items() if channel is not None else ():
-            requests += [(currency, entry) for entry in ledger.local.values()]  # type: ignore[misc]
-        for currency, entry in requests:
-            if entry.request.request_id in old.outgoing_ids:
-                continue
-            if isinstance(entry.origin, PublicKey):
-                _check_fee(old, new, (entry.origin, currency), entry.request)
+            requests += [(currency, sent.origin, sent.request) for sent in ledger.local.values()]
+        for currency, origin, request in requests:
+            is_new = request.request_id not in old.outgoing_ids
+            if is_new and isinstance(origin, PublicKey):
+                _check_fee(old, new, (origin, currency), request)
 
 
 def _check_fee(
-    old: NodeState, new: NodeState, where: tuple[PublicKey, Currency], request: object
+    old: NodeState, new: NodeState, where: tuple[PublicKey, Currency], request: RequestOp
 ) -> None:
     key, currency = where
     upstream = new.friends[key]
-    ledger: Ledger | None = upstream.consistent.ledgers[currency] if upstream.consistent else None
-    assert ledger is not None
-    received = ledger.remote[request.request_id].request  # type: ignore[attr-defined]
-    gain = received.freeze - request.freeze  # type: ignore[attr-defined]
+    assert upstream.consistent is not None
+    received = upstream.consistent.ledgers[currency].remote[request.request_id].request
+    gain = received.freeze - request.freeze
     rates = [
         friend.configs[currency].rate
         for friend in (old.friends.get(key), upstream)

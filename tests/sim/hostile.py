@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from offset_engine.core.codec import encode_friend_message
 from offset_engine.core.messages import (
     BackwardsOp,
+    CollectOp,
     CurrencyOperations,
     FriendMessage,
     InconsistencyMessage,
@@ -21,12 +22,14 @@ from offset_engine.core.messages import (
     Operation,
     RequestOp,
     ResetTerms,
+    ResponseOp,
     TokenWantedMessage,
     cancel_op,
     collect_op,
     request_op,
     response_op,
 )
+from offset_engine.core.mutual_credit import Ledger
 from offset_engine.core.signing import info_hash, move_token_buffer
 from offset_engine.core.token_channel import (
     Incoming,
@@ -74,6 +77,9 @@ class Foe:
             self._garbage,
             self._rogue_requests,
             self._rogue_answers,
+            self._rogue_answers,
+            self._unsigned,
+            self._collects_in_vain,
             self._terms,
             self._same_token_other_terms,
             self._noise,
@@ -84,12 +90,15 @@ class Foe:
         self._style = tuple(t for t in self._tricks if rng.random() < 0.4) or (self._replay,)
         self._drop = rng.choice((0.0, 0.0, 0.05, 0.3))
         self._swap = rng.choice((0.0, 0.0, 0.2))
+        self._lies = rng.choice((0.0, 0.2, 0.8))
 
     def twist(self, end: "End", message: FriendMessage) -> list[FriendMessage]:
         """What leaves instead of a message of the core."""
         self._seen = [*self._seen[-REMEMBERED:], message]
         if self._rng.random() < self._drop:
             return []
+        if isinstance(message, MoveTokenMessage) and self._rng.random() < self._lies:
+            message = self._lie(message)
         late = self._late.pop(end.link_id, None)
         if late is not None:
             return [message, late]
@@ -98,9 +107,42 @@ class Foe:
             return []
         return [message]
 
+    def _lie(self, message: MoveTokenMessage) -> MoveTokenMessage:
+        """The same token with forged answers: the numbers, and so their hash, stay the same."""
+        token = message.move_token
+        batches = tuple(
+            CurrencyOperations(batch.currency, tuple(map(self._forged, batch.operations)))
+            for batch in token.currencies_operations
+        )
+        if batches == token.currencies_operations:
+            return message
+        return self._resign(replace(token, currencies_operations=batches))
+
+    def _forged(self, op: Operation) -> Operation:
+        kind = self._rng.randrange(4)
+        if isinstance(op, ResponseOp):
+            return response_op(
+                op.request_id,
+                HashedLock(self._bytes(32)) if kind == 0 else op.dest_hashed_lock,
+                not op.is_complete if kind == 1 else op.is_complete,
+                op.rand_nonce,
+                self._machine.env.sign(self._bytes(32)) if kind == 2 else op.signature,
+            )
+        if isinstance(op, CollectOp):
+            return collect_op(
+                op.request_id,
+                PlainLock(self._bytes(32)) if kind in {0, 2} else op.src_plain_lock,
+                PlainLock(self._bytes(32)) if kind in {1, 2} else op.dest_plain_lock,
+            )
+        return op
+
     def strike(self, remote: PublicKey) -> FriendMessage | bytes | None:
-        """One foul message to this friend, if the chosen trick is possible now."""
-        return self._rng.choice(self._style)(remote)
+        """One foul message to this friend, if one of the foe's tricks is possible now."""
+        for trick in self._rng.sample(self._style, min(3, len(self._style))):
+            foul = trick(remote)
+            if foul is not None:
+                return foul
+        return None
 
     # --- tricks ---------------------------------------------------------------------------------
 
@@ -128,7 +170,7 @@ class Foe:
             return channel.direction.move_token
         return None
 
-    def _resign(self, token: MoveToken) -> FriendMessage:
+    def _resign(self, token: MoveToken) -> MoveTokenMessage:
         """Sign a changed move token again."""
         buffer = move_token_buffer(prefix_of(token), token.info_hash, token.rand_nonce)
         return MoveTokenMessage(
@@ -232,18 +274,59 @@ class Foe:
             op.invoice_id,
         )
 
+    def _unsigned(self, remote: PublicKey) -> FriendMessage | None:
+        """A perfect move token with a signature of nothing."""
+        message = self._sealed(remote, lambda _channel: [])
+        if not isinstance(message, MoveTokenMessage):
+            return None
+        signature = self._machine.env.sign(self._bytes(32))
+        return replace(message, move_token=replace(message.move_token, new_token=signature))
+
+    def _collects_in_vain(self, remote: PublicKey) -> FriendMessage | None:
+        """Its last move token with collects, over wrong numbers: they count all the same."""
+        token = self._last(remote)
+        if token is None or not any(
+            isinstance(op, CollectOp) for b in token.currencies_operations for op in b.operations
+        ):
+            return None
+        return self._resign(replace(token, info_hash=HashResult(self._bytes(32))))
+
     def _rogue_answers(self, remote: PublicKey) -> FriendMessage | None:
-        """A perfect move token that cancels what its core still works on."""
+        """A perfect move token with answers that are none of its business."""
         return self._sealed(remote, self._some_answers)
 
     def _some_answers(self, channel: TokenChannel) -> list[tuple[Currency, Operation]]:
+        """Cancels of what its core still works on, collects with made-up locks, forged responses."""
         found: list[tuple[Currency, Operation]] = []
+        kind = self._rng.choice((self._early_cancel, self._false_collect, self._forged_response))
         for currency, ledger in channel.ledgers.items():
             for request_id in list(ledger.remote)[:3]:
-                op: BackwardsOp = cancel_op(request_id)
-                ledger.send_cancel(op)
-                found.append((currency, op))
+                op = kind(ledger, request_id)
+                if op is not None:
+                    found.append((currency, op))
         return found
+
+    def _early_cancel(self, ledger: Ledger, request_id: Uid) -> BackwardsOp:
+        op = cancel_op(request_id)
+        ledger.send_cancel(op)
+        return op
+
+    def _false_collect(self, ledger: Ledger, request_id: Uid) -> BackwardsOp | None:
+        if ledger.remote[request_id].response is None:
+            return None
+        op = collect_op(request_id, PlainLock(self._bytes(32)), PlainLock(self._bytes(32)))
+        ledger.send_collect(op)
+        return op
+
+    def _forged_response(self, ledger: Ledger, request_id: Uid) -> BackwardsOp | None:
+        entry = ledger.remote[request_id]
+        if entry.response is not None or not entry.request.route:
+            return None
+        nonce, lock = RandValue(self._bytes(16)), HashedLock(self._bytes(32))
+        signature = self._machine.env.sign(self._bytes(64))
+        op = response_op(request_id, lock, self._flag(), nonce, signature)
+        ledger.send_response(op)
+        return op
 
     def _sealed(
         self,

@@ -11,17 +11,19 @@ Those that need a memory of what happened (I4, I7, I8, I10 to I12, I16 to I18, I
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
+from typing import TypeAlias
 
 from offset_engine.core.codec import decode_friend_message, encode_friend_message
+from offset_engine.core.events import Touched
 from offset_engine.core.friend import Friend
 from offset_engine.core.messages import (
     CollectOp,
     FriendMessage,
     ResponseOp,
 )
-from offset_engine.core.mutual_credit import Ledger, SentRequest
+from offset_engine.core.mutual_credit import Ledger, Next, Origin, SentRequest, Verify
 from offset_engine.core.payer import PayStage
-from offset_engine.core.signing import Receipt, receipt_terms, response_buffer
+from offset_engine.core.signing import Commit, Receipt, commit_terms, receipt_terms, response_buffer
 from offset_engine.core.state import Agenda, NodeState, derive_outgoing_ids
 from offset_engine.core.token_channel import Incoming, Outgoing, TokenChannel
 from offset_engine.core.values import (
@@ -36,9 +38,11 @@ from offset_engine.core.values import (
     Currency,
     PaymentId,
     PublicKey,
-    Signature,
     Uid,
 )
+
+_Sent: TypeAlias = tuple[PublicKey, Currency, Uid]
+"""A request sent, or waiting to be sent, to this friend."""
 
 
 class ViolationError(AssertionError):
@@ -225,42 +229,38 @@ def i13_complete_once(state: NodeState) -> None:
             insist(group.sum <= invoice.invoice.total_dest_payment, "I13 more than asked for")
 
 
-def i14_receipts(state: NodeState, verify: Callable[[PublicKey, bytes, Signature], bool]) -> None:
-    """Every receipt is complete, fits its invoice and carries the seller's signature."""
-    for payment in state.payments.values():
-        if payment.receipt is not None:
-            receipt = payment.receipt
-            insist(
-                _claims(receipt)
-                == (payment.invoice_id, payment.currency, payment.total_dest_payment, True),
-                "I14 receipt of something else",
-                receipt,
-            )
-            _check_signature(receipt, payment.dest_public_key, verify)
-    for intent in state.intents.values():
-        insist((intent.stage is PayStage.PAID) == (intent.receipt is not None), "I14 paid", intent)
-        if intent.receipt is not None:
+def i14_receipts(state: NodeState, touched: Touched, verify: Verify) -> None:
+    """Every receipt is complete, fits its invoice and carries the seller's signature; so does a commit."""
+    for payment_id in touched.payments:
+        payment = state.payments.get(payment_id)
+        if payment is not None:
+            asked = (payment.invoice_id, payment.currency, payment.total_dest_payment, True)
+            _check_proof(payment.commit, payment.receipt, asked, payment.dest_public_key, verify)
+    for intent_id in touched.intents:
+        intent = state.intents.get(intent_id)
+        if intent is not None:
+            is_paid = intent.stage is PayStage.PAID
+            insist(is_paid == (intent.receipt is not None), "I14 paid", intent)
             invoice = intent.invoice
-            insist(
-                _claims(intent.receipt)
-                == (invoice.invoice_id, invoice.currency, invoice.total_dest_payment, True),
-                "I14 receipt of something else",
-                intent.receipt,
-            )
-            _check_signature(intent.receipt, invoice.dest_public_key, verify)
+            asked = (invoice.invoice_id, invoice.currency, invoice.total_dest_payment, True)
+            _check_proof(intent.commit, intent.receipt, asked, invoice.dest_public_key, verify)
 
 
-def _claims(receipt: Receipt) -> tuple[object, ...]:
-    total = receipt.total_dest_payment
-    return (receipt.invoice_id, receipt.currency, total, receipt.is_complete)
-
-
-def _check_signature(
-    receipt: Receipt, seller: PublicKey, verify: Callable[[PublicKey, bytes, Signature], bool]
+def _check_proof(
+    commit: Commit | None,
+    receipt: Receipt | None,
+    asked: tuple[object, ...],
+    seller: PublicKey,
+    verify: Verify,
 ) -> None:
-    signed = response_buffer(receipt_terms(receipt))
-    insist(verify(seller, signed, receipt.signature), "I14 signature", receipt)
-    insist(receipt.dest_payment <= receipt.total_dest_payment, "I14 amount", receipt)
+    for proof in (commit, receipt):
+        if proof is not None:
+            terms = receipt_terms(proof) if isinstance(proof, Receipt) else commit_terms(proof)
+            total = terms.total_dest_payment
+            claims = (terms.invoice_id, terms.currency, total, terms.is_complete)
+            insist(claims == asked, "I14 proof of something else", proof)
+            insist(verify(seller, response_buffer(terms), proof.signature), "I14 signature", proof)
+            insist(terms.dest_payment <= total, "I14 amount", proof)
 
 
 def i19_links(state: NodeState) -> None:
@@ -268,7 +268,8 @@ def i19_links(state: NodeState) -> None:
     sent = _sent_or_queued(state)
     for key, currency, request_id, next_ in _received(state):
         if isinstance(next_, PublicKey):
-            origin = sent.get((next_, currency, request_id), "nothing")
+            where = (next_, currency, request_id)
+            origin = sent.get(where, "nothing")
             insist(origin == key, "I19 next leads to", origin, "from", key, request_id)
         elif next_ is not None:
             invoice = state.invoices.get(next_)
@@ -276,24 +277,27 @@ def i19_links(state: NodeState) -> None:
             assert invoice is not None
             groups = [g for g in invoice.groups.values() if (key, request_id) in g.members]
             insist(len(groups) == 1, "I19 request is in", len(groups), "groups", request_id)
-    for (key, currency, request_id), origin in sent.items():
-        if isinstance(origin, PaymentId):
-            payment = state.payments.get(origin)
-            insist(payment is not None, "I19 payment is gone", origin, request_id)
-            assert payment is not None
-            insist(request_id in payment.transactions, "I19 transaction is gone", request_id)
-        elif origin is not None:
-            next_ = _next_of(state, origin, currency, request_id)
-            insist(next_ == key, "I19 origin leads to", next_, "from", key, request_id)
+    for (key, currency, request_id), came_from in sent.items():
+        _insist_origin(state, (key, currency, request_id), came_from)
     _insist_transactions(state, sent)
     _insist_members(state)
     derived = derive_outgoing_ids(state.friends.values())
     insist(state.outgoing_ids == derived, "I19 outgoing ids", state.outgoing_ids, derived)
 
 
-def _insist_transactions(
-    state: NodeState, sent: dict[tuple[PublicKey, Currency, Uid], object]
-) -> None:
+def _insist_origin(state: NodeState, where: _Sent, origin: Origin) -> None:
+    key, currency, request_id = where
+    if isinstance(origin, PaymentId):
+        payment = state.payments.get(origin)
+        insist(payment is not None, "I19 payment is gone", origin, request_id)
+        assert payment is not None
+        insist(request_id in payment.transactions, "I19 transaction is gone", request_id)
+    elif origin is not None:
+        next_ = _next_of(state, origin, currency, request_id)
+        insist(next_ == key, "I19 origin leads to", next_, "from", key, request_id)
+
+
+def _insist_transactions(state: NodeState, sent: dict[_Sent, Origin]) -> None:
     for payment in state.payments.values():
         for request_id, transaction in payment.transactions.items():
             where = (transaction.first_hop, payment.currency, request_id)
@@ -317,15 +321,15 @@ def _next_of(state: NodeState, key: PublicKey, currency: Currency, request_id: U
     return entry.next if entry is not None else "nothing"
 
 
-def _received(state: NodeState) -> Iterator[tuple[PublicKey, Currency, Uid, object]]:
+def _received(state: NodeState) -> Iterator[tuple[PublicKey, Currency, Uid, Next]]:
     for key, friend in state.friends.items():
         for currency, ledger in _ledgers(friend):
             for request_id, entry in ledger.remote.items():
                 yield key, currency, request_id, entry.next
 
 
-def _sent_or_queued(state: NodeState) -> dict[tuple[PublicKey, Currency, Uid], object]:
-    found: dict[tuple[PublicKey, Currency, Uid], object] = {}
+def _sent_or_queued(state: NodeState) -> dict[_Sent, Origin]:
+    found: dict[_Sent, Origin] = {}
     for key, friend in state.friends.items():
         for currency, ledger in _ledgers(friend):
             for request_id, sent in ledger.local.items():

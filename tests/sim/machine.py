@@ -149,9 +149,9 @@ class Machine:
         friends = {}
         for key, friend in backup.friends.items():
             friends[key] = replace(friend.fork(), is_quarantined=True)
-            self.world.taint(self.key, key)
+            self.world.estrange(self.key, key)
         for key in self.state.friends:
-            self.world.taint(self.key, key)
+            self.world.estrange(self.key, key)
         self.state = replace(backup, friends=friends)
         self.store = MemoryStore(self.key)
         nothing = NodeState(self.key)
@@ -193,7 +193,7 @@ class Machine:
         return self.is_up and not self._inbox
 
     def _take_batch(self) -> tuple[Event, ...]:
-        urgent = [event for event in self._inbox if isinstance(event, CommandGiven | Woken)]
+        urgent: list[Event] = [e for e in self._inbox if isinstance(e, CommandGiven | Woken)]
         rest = [event for event in self._inbox if not isinstance(event, CommandGiven | Woken)]
         if rest and isinstance(rest[0], Started):
             urgent.insert(0, rest.pop(0))

@@ -6,6 +6,7 @@ end that has not adopted the connection yet waits there.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from offset_engine.core.codec import decode_friend_message
@@ -114,7 +115,7 @@ class Network:
         ends[0].other, ends[1].other = ends[1], ends[0]
         self._world.note("connect", one.index, other.index, ends[0].link_id, ends[1].link_id)
         for end in ends:
-            self._world.after(self._world.latency(), lambda end=end: self._adopt(end))
+            self._world.after(self._world.latency(), partial(self._adopt, end))
 
     def _end(self, machine: "Machine", remote: PublicKey) -> End:
         self._link_ids += 1
@@ -150,7 +151,7 @@ class Network:
                 one.cut_after = self._world.rng.randint(one.arrived_count, one.sent_count)
             if not one.is_closed:
                 learn_ms = max(0, one.last_arrival_ms - self._world.now) + self._world.latency()
-                self._world.after(learn_ms, lambda one=one: self._learn(one))
+                self._world.after(learn_ms, partial(self._learn, one))
 
     def _learn(self, end: End) -> None:
         if end.is_closed:

@@ -6,7 +6,7 @@ node may have died meanwhile.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from offset_engine.core.api import (
@@ -103,6 +103,7 @@ class People:
             (10, None, self._pay),
             (3, Fault.PRIMITIVES, self._pay_by_hand),
             (1, None, self._rename),
+            (1, None, self._ask_too_much),
             (3, Fault.LIMITS, self._change_limit),
             (3, Fault.RATES, self._change_rate),
             (2, Fault.CLOSE, self._open_or_close),
@@ -288,6 +289,24 @@ class People:
             machine, friend = found
             machine.command(SetFriendName(friend.public_key, f"x{self._rng.randint(0, 99)}"))
 
+    def _ask_too_much(self) -> None:
+        """A batch whose last command is refused: none of it may happen."""
+        found = self._friendship()
+        if found is not None:
+            machine, friend = found
+            key, currency = friend.public_key, self._currency()
+            invoice = Invoice(InvoiceId(self._rng.randbytes(32)), currency, machine.key, 3)
+            pay = Pay(PaymentId(self._rng.randbytes(16)), replace(invoice, dest_public_key=key), 9)
+            commands = (
+                AddInvoice(invoice),
+                pay,
+                SetFriendCurrencyMaxDebt(key, currency, 1),
+                AddRelay(self._rng.choice(self._world.relays)),
+                RemoveFriend(key, force=True),
+                EnableFriend(key),
+            )
+            machine.command(Batch(commands))
+
     def _change_limit(self) -> None:
         found = self._friendship()
         if found is not None:
@@ -350,7 +369,7 @@ class People:
             return
         machine, friend = found
         other = self._world.machine_of(friend.public_key)
-        self._world.taint(machine.key, other.key)
+        self._world.estrange(machine.key, other.key)
         machine.command(RemoveFriend(other.key, force=self._rng.random() < 0.8))
         if self._rng.random() < 0.5:
             pause = self._rng.choice((0, 500, 3_000))
@@ -360,7 +379,7 @@ class People:
         found = self._friendship()
         if found is not None:
             machine, friend = found
-            self._world.taint(machine.key, friend.public_key)
+            self._world.dispute(machine.key, friend.public_key)
             machine.command(DisputeFriend(friend.public_key))
 
     def _cancel_something(self) -> None:
@@ -487,7 +506,7 @@ class People:
             other = self._world.machine_of(key)
             is_gone = other.is_up and machine.key not in other.state.friends
             if other.foe is not None or is_gone:
-                self._world.taint(machine.key, key)
+                self._world.estrange(machine.key, key)
                 machine.command(RemoveFriend(key, force=True))
             elif friend.is_quarantined and is_patience_over and friend.consistent is not None:
                 # Restored, and the friend has not said a word that could vouch for us.

@@ -16,21 +16,12 @@ from random import Random
 
 from offset_engine.core.api import OpenFriendCurrency, SetFriendCurrencyMaxDebt
 from offset_engine.core.crypto import public_key_of
-from offset_engine.core.events import Event, MessageArrived, RoutesArrived, Step
-from offset_engine.core.graph import Graph, RouteQuery
-from offset_engine.core.index import RouteCode
-from offset_engine.core.messages import (
-    InconsistencyMessage,
-    MoveTokenMessage,
-    RouteChoice,
-    RoutesRequest,
-    RoutesResponse,
-)
+from offset_engine.core.events import Event, Step
+from offset_engine.core.friend import Friend, listen_relays
 from offset_engine.core.payment import PaymentStage
 from offset_engine.core.report import report
-from offset_engine.core.routing import edges
 from offset_engine.core.state import NodeState
-from offset_engine.core.token_channel import Incoming
+from offset_engine.core.token_channel import Incoming, is_evidence_valid
 from offset_engine.core.values import (
     Currency,
     NamedAddress,
@@ -41,9 +32,11 @@ from offset_engine.core.values import (
     Signature,
     Uid,
 )
+from offset_engine.store import touched_between
 from tests.sim.faults import PACE_MS, Fault, Plan, draw
 from tests.sim.history import History
 from tests.sim.hostile import Foe
+from tests.sim.index import Index
 from tests.sim.invariants import (
     ViolationError,
     check_node,
@@ -59,6 +52,7 @@ from tests.sim.invariants import (
 from tests.sim.machine import Machine
 from tests.sim.network import Network
 from tests.sim.people import LIMIT, People, must_work
+from tests.sim.trace import Happening, trace_lines
 
 TRACE_KEPT = 50
 LOOK_MS = 400
@@ -71,51 +65,6 @@ CRASH_POINTS = ("before save", "after save", "half sent")
 
 class SimulationError(AssertionError):
     """A seed broke an invariant; the message holds all that is needed to look at it."""
-
-
-class Index:
-    """One index server everybody uses, as stale as the plan says."""
-
-    def __init__(self, world: "World") -> None:
-        self._world = world
-        self._graph = Graph()
-        self.is_down = False
-
-    def report(self, machine: Machine) -> None:
-        """Take a node's edges."""
-        if not self.is_down:
-            self._graph.replace_node(machine.key, edges(machine.state))
-
-    def ask(self, machine: Machine, request: RoutesRequest) -> None:
-        """Answer after a while, if the server is up."""
-        boot = machine.boot
-        self._world.after(2 * self._world.latency(), lambda: self._answer(machine, boot, request))
-
-    def _answer(self, machine: Machine, boot: int, request: RoutesRequest) -> None:
-        if self.is_down:
-            return
-        found = self._graph.route(
-            RouteQuery(
-                request.currency,
-                machine.key,
-                request.dest,
-                request.amount,
-                request.max_fee,
-                request.max_parts,
-                request.max_keys,
-                request.first_friend,
-                request.last_friend,
-                request.exclude_edges,
-                request.exclude_nodes,
-            )
-        )
-        code = RouteCode.NONE
-        if found.reachable:
-            is_enough = found.reachable >= request.amount
-            code = RouteCode.OK if is_enough else RouteCode.PARTIAL
-        choices = (RouteChoice(0, found.parts),) if found.parts else ()
-        response = RoutesResponse(request.request_id, code, found.reachable, 0, choices)
-        machine.routes(RoutesArrived(response), boot)
 
 
 class World:
@@ -140,10 +89,9 @@ class World:
         self.first_relays: dict[int, tuple[RelayAddress, ...]] = {}
         self._heap: list[tuple[int, int, Callable[[], object]]] = []
         self._sequence = 0
-        self._tainted: dict[tuple[int, int], None] = {}
-        self._trace: deque[tuple[int, str, tuple[object, ...]]] = deque(
-            maxlen=None if keeps_trace else TRACE_KEPT
-        )
+        self._disputed: dict[tuple[int, int], None] = {}
+        self._estranged: dict[tuple[int, int], None] = {}
+        self._trace: deque[Happening] = deque(maxlen=None if keeps_trace else TRACE_KEPT)
         self._hash = hashlib.sha256() if hashes_trace else None
         self.history = History(self)
         self.network = Network(self)
@@ -202,16 +150,24 @@ class World:
         first, second = self._index_of[one], self._index_of[other]
         return (first, second) if first < second else (second, first)
 
-    def taint(self, one: PublicKey, other: PublicKey) -> None:
-        """These two break their channel on purpose."""
-        self._tainted[self.pair(one, other)] = None
+    def dispute(self, one: PublicKey, other: PublicKey) -> None:
+        """One of these two declares the channel inconsistent on purpose."""
+        self._disputed[self.pair(one, other)] = None
+
+    def estrange(self, one: PublicKey, other: PublicKey) -> None:
+        """One of these two forgot the channel, or part of it, on purpose."""
+        self._estranged[self.pair(one, other)] = None
 
     def is_clean(self, node: PublicKey, friend: PublicKey) -> bool:
         """Both are honest and nobody broke the channel on purpose."""
+        return self._is_kept(node, friend) and self.pair(node, friend) not in self._disputed
+
+    def _is_kept(self, node: PublicKey, friend: PublicKey) -> bool:
+        """Both are honest and neither ever forgot anything about the channel."""
         if friend not in self._index_of:
             return False
         is_foul = self.machine_of(node).foe is not None or self.machine_of(friend).foe is not None
-        return not is_foul and self.pair(node, friend) not in self._tainted
+        return not is_foul and self.pair(node, friend) not in self._estranged
 
     # --- trace ----------------------------------------------------------------------------------
 
@@ -229,14 +185,7 @@ class World:
 
     def trace_lines(self) -> list[str]:
         """The kept trace, a line a step."""
-        names = {repr(m.key): f"n{m.index}" for m in self.machines}
-        lines = []
-        for at_ms, what, details in self._trace:
-            text = " ".join(_short(detail) for detail in details)
-            for long, short in names.items():
-                text = text.replace(long, short)
-            lines.append(f"{at_ms:>8} {what:<8} {text}")
-        return lines
+        return trace_lines(self._trace, {repr(m.key): f"n{m.index}" for m in self.machines})
 
     # --- the phases -----------------------------------------------------------------------------
 
@@ -307,7 +256,9 @@ class World:
             return
         if machine.is_up:
             machine.strike()
-        self.after(self.rng.randint(1, 1_500), lambda: self._play_foul(machine))
+        self.after(
+            self.rng.randint(1, 4 * self.plan.action_pause_ms), lambda: self._play_foul(machine)
+        )
 
     def _heal(self) -> None:
         self.is_healing = True
@@ -413,8 +364,10 @@ class World:
         self.step_count += 1
         check_node(result.state, result.touched.friends)
         self.history.observe(old, events, result)
+        i14_receipts(result.state, result.touched, machine.env.verify)
         for key in result.touched.friends:
             self._check_pair(machine, key)
+            self._check_evidence(machine, old.friends.get(key), result.state.friends.get(key))
         if self.step_count % 50 == 0:
             self.check_loaded(machine, machine.store.load())
 
@@ -423,12 +376,26 @@ class World:
         mine, theirs = machine.state.friends.get(key), other.state.friends.get(machine.key)
         if machine.foe is not None or other.foe is not None or mine is None or theirs is None:
             return
+        is_kept = self._is_kept(machine.key, key)
+        if is_kept:
+            _check_listens(machine, other)
+            _check_listens(other, machine)
         one, two = mine.consistent, theirs.consistent
         if one is None or two is None:
             return
         i01_agreement(one, two)
-        if self.is_clean(machine.key, key):
+        if is_kept:
             i15_token(one, two)
+
+    def _check_evidence(
+        self, machine: Machine, before: Friend | None, after: Friend | None
+    ) -> None:
+        """What a node keeps as a friend's last word proves the balances to anybody."""
+        evidence = after.channel.last_incoming if after is not None else None
+        known = before.channel.last_incoming if before is not None else None
+        if evidence is None or evidence == known or evidence.token_info.balances == ():
+            return
+        insist(is_evidence_valid(evidence, machine.env.verify), "evidence proves nothing", evidence)
 
     def check_loaded(self, machine: Machine, loaded: NodeState) -> None:
         """I22, I27: what is in the store is what the machine believes."""
@@ -484,8 +451,9 @@ class World:
     def _check_end(self) -> None:
         honest = self._honest()
         for machine in honest:
+            blank = NodeState(machine.key)
             i09_nothing_frozen(machine.state)
-            i14_receipts(machine.state, machine.env.verify)
+            i14_receipts(machine.state, touched_between(blank, machine.state), machine.env.verify)
             self.history.i24_paid_once(machine.state)
             self.check_loaded(machine, machine.store.load())
             check_node(machine.state, machine.state.friends)
@@ -493,6 +461,8 @@ class World:
                 self._check_pair(machine, key)
                 self._check_token(machine, self.machine_of(key))
         i06_conservation(machine.state for machine in honest)
+        if not self._disputed and not self._estranged and self.plan.hostile is None:
+            self.history.i06_paid_exactly(machine.state for machine in honest)
 
     def _check_token(self, one: Machine, other: Machine) -> None:
         """At rest exactly one side owns the token, and both hold the same numbers."""
@@ -504,29 +474,14 @@ class World:
         insist(owners == 1, "I15 owners at rest", owners, one.index, other.index)
 
 
-def _short(detail: object) -> str:
-    """One detail of a trace line, without long bytes."""
-    if isinstance(detail, tuple):
-        return "[" + "; ".join(_short(item) for item in detail) + "]"
-    if isinstance(detail, MessageArrived):
-        return f"{detail.friend!r}.{detail.link_id} says {_short(detail.message)}"
-    if isinstance(detail, MoveTokenMessage):
-        token = detail.move_token
-        batches = [
-            f"{batch.currency}:"
-            + ",".join(f"{type(op).__name__[:-2]}({op.request_id!r})" for op in batch.operations)
-            for batch in token.currencies_operations
-        ]
-        wanted = " wanted" if detail.token_wanted else ""
-        extra = f" relays={token.local_relays!r}" if token.local_relays is not None else ""
-        extra += f" lists={token.active_currencies}" if token.active_currencies is not None else ""
-        return f"Token({token.old_token!r}->{token.new_token!r} {' '.join(batches)}{extra}{wanted})"
-    if isinstance(detail, InconsistencyMessage):
-        return f"Terms({detail.terms!r})"
-    if isinstance(detail, bytes) and type(detail) is bytes:
-        return f"{len(detail)} bytes"
-    text = repr(detail)
-    return text if len(text) < 600 else text[:600] + "…"
+def _check_listens(listener: Machine, looker: Machine) -> None:
+    """A node listens wherever a friend may look for it."""
+    friend = listener.state.friends[looker.key]
+    if friend.relays_sent is not None and listener.state.relays:
+        heard = listen_relays(friend, listener.state.own_relays)
+        known = looker.state.friends[listener.key].remote_relays
+        lost = [relay for relay in known if relay not in heard]
+        insist(not lost, "relays: nobody listens where a friend looks", lost, friend.relays_sent)
 
 
 def simulate(seed: int, *, keeps_trace: bool = False, hashes_trace: bool = False) -> World:

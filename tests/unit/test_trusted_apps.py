@@ -1,0 +1,125 @@
+"""The directory of app tickets: what counts, what is skipped, and what is said about it."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from offset_engine.core.app_messages import AppPermissions
+from offset_engine.core.crypto import public_key_of
+from offset_engine.core.values import PrivateKey, PublicKey
+from offset_engine.files import AppTicket, Permissions, write
+from offset_engine.net import trusted_apps
+from offset_engine.net.trusted_apps import TrustedApps
+from tests.covers import covers
+
+ANN = public_key_of(PrivateKey(bytes([1]) * 32))
+BEA = public_key_of(PrivateKey(bytes([2]) * 32))
+
+
+CONFIG = AppPermissions(config=True, read=True)
+_SAME = Permissions(config=True)
+
+
+def put(path: Path, key: PublicKey = ANN, permissions: Permissions = _SAME) -> None:
+    write(path, AppTicket(key, permissions), force=True)
+
+
+@covers("NOD-04")
+def test_reads_tickets_in_both_spellings_and_of_2020(tmp_path: Path) -> None:
+    flags = '"routes": false, "buyer": true, "seller": false, "config": false'
+    for name, key_name, key in (("a", "publicKey", ANN), ("b", "public_key", BEA)):
+        text = f'{{"{key_name}": "{key.to_text()}", "permissions": {{{flags}}}}}'
+        (tmp_path / name).write_text(text)
+    both = AppPermissions(buyer=True, read=True, transactions=True)
+    assert TrustedApps(tmp_path).read() == {ANN: both, BEA: both}
+
+
+def test_two_tickets_of_one_app_add_up(tmp_path: Path) -> None:
+    put(tmp_path / "a.ticket", ANN, Permissions(config=True, read=False))
+    put(tmp_path / "b.ticket", ANN, Permissions(seller=True, read=False))
+    assert TrustedApps(tmp_path).read() == {ANN: AppPermissions(config=True, seller=True)}
+
+
+@covers("FIX-15")
+def test_what_is_no_ticket_is_skipped_and_said_once_until_it_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(tmp_path / "good.ticket")
+    put(tmp_path / ".hidden.ticket", BEA)
+    (tmp_path / "folder").mkdir()
+    put(tmp_path / "folder" / "inner.ticket", BEA)
+    (tmp_path / "bad.ticket").write_text("{")
+    (tmp_path / "huge.ticket").write_bytes(bytes(100_000))
+    (tmp_path / "nowhere.ticket").symlink_to(tmp_path / "none")
+    trusted = TrustedApps(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert trusted.read() == {ANN: CONFIG}
+        assert len(caplog.records) == 2
+        (tmp_path / "bad.ticket").write_text("{}   ")
+        assert trusted.read() == {ANN: CONFIG}
+    assert len(caplog.records) == 3
+
+
+def test_a_change_counts_with_the_next_look(tmp_path: Path) -> None:
+    trusted = TrustedApps(tmp_path)
+    assert trusted.read() == {}
+    put(tmp_path / "a.ticket")
+    assert trusted.read() == {ANN: CONFIG}
+    put(tmp_path / "a.ticket", BEA)
+    assert trusted.read() == {BEA: CONFIG}
+    (tmp_path / "a.ticket").unlink()
+    assert trusted.read() == {}
+
+
+def test_a_directory_that_is_gone_trusts_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = tmp_path / "trusted"
+    directory.mkdir()
+    put(directory / "a.ticket")
+    trusted = TrustedApps(directory)
+    assert trusted.read() == {ANN: CONFIG}
+    directory.rename(tmp_path / "elsewhere")
+    with caplog.at_level(logging.WARNING):
+        assert trusted.read() == {}
+        assert trusted.read() == {}
+    assert len(caplog.records) == 1
+
+
+def test_a_directory_that_cannot_be_read_now_still_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "a.ticket")
+    trusted = TrustedApps(tmp_path)
+    trusted.read()
+
+    def fail(_directory: Path) -> dict[str, tuple[int, int, int]]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(trusted_apps, "_look_around", fail)
+    assert trusted.read() == {ANN: CONFIG}
+
+
+def test_more_tickets_than_anybody_makes_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trusted_apps, "TICKETS_MAX", 1)
+    put(tmp_path / "a.ticket", ANN)
+    put(tmp_path / "b.ticket", BEA)
+    trusted = TrustedApps(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert trusted.read() == {ANN: CONFIG}
+        assert trusted.read() == {ANN: CONFIG}
+    assert [one.getMessage() for one in caplog.records] == [
+        f"{tmp_path} has 2 files; only 1 are read"
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in directories")
+def test_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ticket")
+    assert TrustedApps(tmp_path).read() == {}
