@@ -11,17 +11,24 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup, TaskStatus
 
-from offset_engine.client import Client
+from offset_engine.client import Client, CommandFault, CommandRefusedError
+from offset_engine.core import app_messages as m
+from offset_engine.core.api import Batch, SetFriendName
+from offset_engine.core.app_codec import decode_app_message, encode_node_message
 from offset_engine.core.app_messages import ALL_PERMISSIONS
 from offset_engine.core.crypto import public_key_of
-from offset_engine.core.values import PrivateKey
+from offset_engine.core.noise import Purpose
+from offset_engine.core.signing import Invoice
+from offset_engine.core.values import Currency, InvoiceId, PrivateKey, Timers
+from offset_engine.errors import TransportError
 from offset_engine.net.app_server import AppService
 from offset_engine.net.app_socket import serve_socket
-from offset_engine.net.remote_client import Dial, RemoteClient, by_address, by_socket
+from offset_engine.net.remote_client import Dial, RemoteClient, by_address, by_socket, open_remote
 from offset_engine.net.servers import run_services
-from offset_engine.net.transport import Endpoint
+from offset_engine.net.transport import Connection, Endpoint
 from offset_engine.village import VILLAGE_TIMERS, Village, open_village
 from tests.covers import covers
+from tests.net.loopback import serving
 from tests.shell.conformance import CHECKS, Check
 from tests.shell.test_client import CHAIN
 
@@ -107,3 +114,88 @@ async def remote_party(way: str) -> AsyncIterator[RemoteParty]:
 async def test_remote_client(check: Check, way: str):
     async with remote_party(way) as party:
         await check(party)
+
+
+# --- what may answer instead of a node ----------------------------------------------------------
+
+KEY = public_key_of(PrivateKey(bytes([5]) * 32))
+INVOICE = Invoice(InvoiceId(bytes(32)), Currency("FST"), KEY, 1)
+WELCOME = m.Welcome(1, 1, KEY, ALL_PERMISSIONS)
+
+
+@asynccontextmanager
+async def answering(*said: m.NodeMessage | bytes) -> AsyncIterator[Dial]:
+    """Somebody with the right key who says exactly this, then listens."""
+
+    async def handle(connection: Connection) -> None:
+        for one in said:
+            connection.send_nowait(one if isinstance(one, bytes) else encode_node_message(one))
+        await connection.wait_closed()
+
+    node = Endpoint(PrivateKey(bytes([5]) * 32))
+    async with serving(node, handle, (Purpose.APP,)) as address:
+        yield by_address(APP, address, KEY)
+
+
+@covers("APS-14")
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ((m.Welcome(2, 3, KEY, ALL_PERMISSIONS),), "incompatible versions"),
+        ((m.Changed(()),), "did not say which version"),
+        ((b"\xc1",), "cannot read"),
+        ((), "does not answer"),
+    ],
+)
+async def test_who_does_not_greet_like_a_node_is_no_node(
+    said: tuple[m.NodeMessage | bytes, ...], sentence: str
+):
+    async with answering(*said) as door:
+        with pytest.raises(TransportError, match=sentence):
+            async with open_remote(door, Timers(handshake_ms=100)):
+                pass
+
+
+@pytest.mark.parametrize("said", [b"\xc1", WELCOME])
+async def test_a_node_that_stops_making_sense_is_left(said: m.NodeMessage | bytes):
+    async with answering(WELCOME, said) as door, open_remote(door) as client:
+        with pytest.raises(TransportError, match="cannot read"):
+            await client.pays()
+        assert not client.is_connected
+
+
+@pytest.mark.parametrize("answer", [m.Signed(INVOICE), None])
+async def test_an_answer_to_something_else_is_none(answer: m.Answer | None):
+    async def handle(connection: Connection) -> None:
+        connection.send_nowait(encode_node_message(WELCOME))
+        while True:
+            message = decode_app_message(await connection.receive())
+            if isinstance(message, m.Request):
+                result = m.Result(message.number, None, "", answer)
+                connection.send_nowait(encode_node_message(result))
+
+    node = Endpoint(PrivateKey(bytes([5]) * 32))
+    async with (
+        serving(node, handle, (Purpose.APP,)) as address,
+        open_remote(by_address(APP, address, KEY)) as client,
+    ):
+        with pytest.raises(TransportError, match="the card answered"):
+            await client.pays()
+
+
+@pytest.mark.parametrize(
+    ("doing", "fault"),
+    [
+        (lambda c: c.set_limit(KEY, Currency("FST"), -1), CommandFault.INVALID_AMOUNT),
+        (lambda c: c.command(SetFriendName(KEY, "x" * 200)), CommandFault.INVALID_ARGUMENT),
+        (
+            lambda c: c.command(Batch((SetFriendName(KEY, "x" * 100),) * 257)),
+            CommandFault.INVALID_ARGUMENT,
+        ),
+    ],
+)
+async def test_what_cannot_be_said_is_refused_like_by_the_node_itself(doing, fault: CommandFault):
+    async with remote_party("socket") as party:
+        with pytest.raises(CommandRefusedError) as caught:
+            await doing(party.buyer)
+        assert caught.value.fault is fault

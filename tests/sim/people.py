@@ -516,6 +516,7 @@ class People:
             elif key not in machine.links and not self._world.network.can_connect(machine, other):
                 relays: tuple[RelayAddress, ...] = other.state.own_relays
                 if friend.remote_relays != relays:
+                    self._world.addressed[self._world.pair(machine.key, key)] = None
                     machine.command(SetFriendRelays(key, relays))
 
 

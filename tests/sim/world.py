@@ -89,6 +89,8 @@ class World:
         self.first_relays: dict[int, tuple[RelayAddress, ...]] = {}
         self._heap: list[tuple[int, int, Callable[[], object]]] = []
         self._sequence = 0
+        self.addressed: dict[tuple[int, int], None] = {}
+        """Friends who told each other addresses by hand."""
         self._disputed: dict[tuple[int, int], None] = {}
         self._estranged: dict[tuple[int, int], None] = {}
         self._trace: deque[Happening] = deque(maxlen=None if keeps_trace else TRACE_KEPT)
@@ -377,7 +379,7 @@ class World:
         if machine.foe is not None or other.foe is not None or mine is None or theirs is None:
             return
         is_kept = self._is_kept(machine.key, key)
-        if is_kept:
+        if is_kept and self.pair(machine.key, key) not in self.addressed:
             _check_listens(machine, other)
             _check_listens(other, machine)
         one, two = mine.consistent, theirs.consistent

@@ -5,7 +5,7 @@ import typing
 
 import pytest
 
-from offset_engine.core import api
+from offset_engine.core import api, app_session
 from offset_engine.core import app_messages as m
 from offset_engine.core.app_codec import decode_node_message, encode_app_message
 from offset_engine.core.app_messages import ALL_PERMISSIONS, AppPermissions, Permission
@@ -634,3 +634,31 @@ def test_no_app_can_have_the_key_that_stands_for_local_programs() -> None:
     from offset_engine.core.crypto import is_valid_identity  # noqa: PLC0415
 
     assert not is_valid_identity(LOCAL_OWNER)
+
+
+def test_what_does_not_fit_into_a_message_is_cut_or_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk, mirror = Desk(), ReportMirror()
+    state = NodeState(NODE, friends=people(40))
+    desk.book.update(state)
+    session = desk.session()
+    monkeypatch.setattr(app_session, "MESSAGE_BYTES_MAX", 3_000)
+    question = m.Sync()
+    assert ask(session, question) is not None
+    session.sync(7, question)
+    *pieces, _ = said(session)
+    assert len(pieces) > 3
+    take(mirror, pieces)
+    assert mirror.report() == report(state)
+    assert ask(session, m.ListPending()) is not None
+    entry = api.PendingReport(FRIEND, USD, UID, True, 1, False, 1)
+    session.finish(7, m.PendingPage((entry,) * 100))
+    limit = api.CommandFault.LIMIT_REACHED
+    assert said(session) == [m.Result(7, limit, "an answer so long", None)]
+    monkeypatch.setattr(app_session, "MESSAGE_BYTES_MAX", 10)
+    assert ask(session, question) is not None
+    session.sync(7, question)
+    assert session.take() is None
+    assert session.ended is not None
+    assert session.ended.code is CloseCode.UNAVAILABLE

@@ -2,6 +2,7 @@
 
 import pytest
 
+from offset_engine.core import transit
 from offset_engine.core.api import (
     CommitInvoice,
     DisputeFriend,
@@ -15,6 +16,7 @@ from offset_engine.core.api import (
     SetFriendCurrencyRate,
 )
 from offset_engine.core.crypto import speaks_first
+from offset_engine.core.draft import Draft
 from offset_engine.core.events import CommandGiven, LinkAdopted, MessageArrived
 from offset_engine.core.messages import InconsistencyMessage, ResetTerms
 from offset_engine.core.node import SentOnLink, outgoing
@@ -192,3 +194,14 @@ def test_a_wish_whose_only_way_is_the_absent_seller_says_so() -> None:
     assert a.do(Pay(wish(1), invoice, 0)) is None
     a.pass_time(a.env.timers.friend_wait_ms)
     assert a.intent(wish(1)).failure is PayFailure.SELLER_UNREACHABLE
+
+
+def test_losses_are_kept_for_as_many_currencies_as_a_friend_can_have() -> None:
+    _, (a, b) = chain("a", "b")
+    draft = Draft(a.state, a.env)
+    names = [Currency(f"L{number:02}") for number in range(ACTIVE_CURRENCIES_MAX + 1)]
+    for name in (*names, names[0]):
+        transit._lose(draft, b.key, name, 3)
+    lost = dict(draft.state.friends[b.key].lost)
+    assert lost == {name: 6 if name == names[0] else 3 for name in names[:-1]}
+    assert len(draft.records) == len(names) + 1
