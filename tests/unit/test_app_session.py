@@ -317,7 +317,7 @@ def test_a_closed_payment_is_told_its_owner_and_who_closed_it() -> None:
     assert said(ann) == said(bea) == [m.Changed((STATUS,))]
 
 
-@covers("APS-08", "APS-09")
+@covers("APS-08", "APS-09", "PT79")
 def test_results_can_be_fetched_again_until_the_payment_is_acknowledged() -> None:
     desk = Desk()
     first = desk.session(ANN)
