@@ -5,7 +5,7 @@ Source: PROTOCOL.md, "Commands"; payments.md §6.1; design R31.
 
 from typing import TypeVar
 
-from offset_engine.core import transit
+from offset_engine.core import answers, resets, transit
 from offset_engine.core.api import (
     AddFriend,
     AddIndexServer,
@@ -147,7 +147,7 @@ def remove_friend(draft: Draft, command: RemoveFriend) -> CommandFault | None:
         return CommandFault.FRIEND_DOES_NOT_EXIST
     if not command.force and _is_exposed(known):
         return CommandFault.PENDING_EXPOSURE
-    transit.end_transactions(draft, command.friend, {})
+    resets.end_transactions(draft, command.friend, {})
     draft.drop_friend(command.friend)
     draft.mark_connections()
     return None
@@ -232,7 +232,7 @@ def close_currency(draft: Draft, key: PublicKey, currency: Currency) -> CommandF
     """Let no request of others pass; those that wait are cancelled, own ones stay."""
     fault = _configure(draft, key, currency, is_open=False)
     if fault is None:
-        transit.cancel_queued(
+        answers.cancel_queued(
             draft,
             key,
             lambda entry: entry.currency == currency and isinstance(entry.origin, PublicKey),
@@ -289,7 +289,7 @@ def remove_currency(draft: Draft, command: RemoveFriendCurrency) -> CommandFault
         friend.configs[command.currency] = CurrencyConfig(
             config.rate, config.max_debt, is_open=False, is_removing=True
         )
-    transit.cancel_queued(draft, command.friend, lambda entry: entry.currency == command.currency)
+    answers.cancel_queued(draft, command.friend, lambda entry: entry.currency == command.currency)
     return None
 
 
@@ -327,7 +327,7 @@ def reset_channel(draft: Draft, command: ResetFriendChannel) -> CommandFault | N
     listed = {*known.configs, *_offered(known), *theirs}
     if len(listed) > ACTIVE_CURRENCIES_MAX:
         return CommandFault.LIMIT_REACHED
-    transit.accept_reset(draft, command.friend)
+    resets.accept_reset(draft, command.friend)
     return None
 
 
@@ -338,5 +338,5 @@ def dispute(draft: Draft, key: PublicKey) -> CommandFault | None:
         return CommandFault.FRIEND_DOES_NOT_EXIST
     if isinstance(known.channel, Inconsistent):
         return CommandFault.CHANNEL_INCONSISTENT
-    transit.break_channel(draft, key)
+    resets.break_channel(draft, key)
     return None

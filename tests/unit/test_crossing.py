@@ -2,7 +2,7 @@
 
 import pytest
 
-from offset_engine.core import transit
+from offset_engine.core import answers
 from offset_engine.core.api import (
     CommitInvoice,
     DisputeFriend,
@@ -201,7 +201,7 @@ def test_losses_are_kept_for_as_many_currencies_as_a_friend_can_have() -> None:
     draft = Draft(a.state, a.env)
     names = [Currency(f"L{number:02}") for number in range(ACTIVE_CURRENCIES_MAX + 1)]
     for name in (*names, names[0]):
-        transit._lose(draft, b.key, name, 3)
+        answers._lose(draft, b.key, name, 3)
     lost = dict(draft.state.friends[b.key].lost)
     assert lost == {name: 6 if name == names[0] else 3 for name in names[:-1]}
     assert len(draft.records) == len(names) + 1
