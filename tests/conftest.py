@@ -8,7 +8,7 @@ import pytest
 # No deadline anywhere: two busy cores make any single example slow now and then.
 hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
 hypothesis.settings.register_profile(
-    "ci", max_examples=300, deadline=None, derandomize=True, print_blob=True
+    "ci", max_examples=100, deadline=None, derandomize=True, print_blob=True
 )
 hypothesis.settings.register_profile(
     "night", max_examples=20_000, stateful_step_count=200, deadline=None, print_blob=True
