@@ -17,7 +17,7 @@ from random import Random
 from offset_engine.core.api import OpenFriendCurrency, SetFriendCurrencyMaxDebt
 from offset_engine.core.crypto import public_key_of
 from offset_engine.core.events import Event, Step
-from offset_engine.core.friend import Friend, listen_relays
+from offset_engine.core.friend import Friend, has_work, listen_relays
 from offset_engine.core.payment import PaymentStage
 from offset_engine.core.report import report
 from offset_engine.core.state import NodeState
@@ -291,14 +291,11 @@ class World:
             yield "messages travel"
         for machine in self._honest():
             name = f"n{machine.index}"
-            if not machine.is_idle:
+            if not machine.is_idle or any(end.writer_is_busy for end in machine.links.values()):
                 yield f"{name} is busy"
             if machine.state.invoices:
                 yield f"{name} has open invoices"
-            for key in machine.state.friends:
-                other = self.machine_of(key)
-                if not machine.wants(key) or not self.network.is_connected(machine, other):
-                    yield f"{name} is not connected to n{other.index}"
+            yield from self._unsettled_friends(machine)
             for payment in machine.state.payments.values():
                 if payment.stage is not PaymentStage.NEW:
                     yield f"{name} has an open payment {payment}"
@@ -306,6 +303,15 @@ class World:
                 i09_nothing_frozen(machine.state)
             except ViolationError as why:
                 yield f"{name}: {why}"
+
+    def _unsettled_friends(self, machine: Machine) -> Iterator[str]:
+        for key, friend in machine.state.friends.items():
+            other = self.machine_of(key)
+            names = f"n{machine.index} and n{other.index}"
+            if not machine.wants(key) or not self.network.is_connected(machine, other):
+                yield f"{names} are not connected"
+            if has_work(friend, machine.state.own_relays):
+                yield f"{names} have something to tell each other"
 
     # --- trouble --------------------------------------------------------------------------------
 
@@ -479,7 +485,7 @@ class World:
 def _check_listens(listener: Machine, looker: Machine) -> None:
     """A node listens wherever a friend may look for it."""
     friend = listener.state.friends[looker.key]
-    if friend.relays_sent is not None and listener.state.relays:
+    if friend.relays_sent is not None:
         heard = listen_relays(friend, listener.state.own_relays)
         known = looker.state.friends[listener.key].remote_relays
         lost = [relay for relay in known if relay not in heard]
