@@ -2,9 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
-from offset_engine.programs import bench, demo, inspect
+from offset_engine.programs import bench, demo, info, init, inspect, serve
 from offset_engine.programs.arguments import Output, Parser, run
 
 
@@ -18,18 +19,26 @@ def _parser() -> Parser:
     commands = parser.commands()
     village = commands.add("demo", "payments in a practice village on this machine")
     demo.add_flags(village)
-    bench.add_parser(commands)
+    serve.add_parser(commands)
+    init.add_parser(commands)
     inspect.add_parser(commands)
+    info.add_parser(commands)
+    bench.add_parser(commands)
     return parser
 
 
+_ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace, Output], None]]] = {
+    "demo": demo.demo,
+    "serve": serve.act,
+    "init": init.act,
+    "inspect": inspect.act,
+    "info": info.act,
+    "bench": bench.bench,
+}
+
+
 def _act(args: argparse.Namespace, output: Output) -> None:
-    if args.command == "bench":
-        bench.bench(args, output)
-    elif args.command == "inspect":
-        inspect.act(args, output)
-    else:
-        demo.demo(args, output)
+    _ACTIONS[args.command](args, output)
 
 
 if __name__ == "__main__":
