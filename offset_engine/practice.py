@@ -2,7 +2,7 @@
 
 | kind | what is tried | must end as |
 |---|---|---|
-| normal | a small invoice between any two people | paid; or `no_route`, if balances have used the limits up |
+| normal | a small invoice between any two people | paid; or `no_route` or `refused`, if limits are used up |
 | over_limit | more than all limits together | `no_route` |
 | unknown_invoice | an invoice its seller never opened | `refused` |
 | fee_above_limit | a route that costs a fee, with none allowed | `fee_above_limit` |
@@ -24,8 +24,16 @@ from typing import Final
 from offset_engine.client import InvoiceTerms
 from offset_engine.core.graph import RouteQuery
 from offset_engine.core.payer import PayFailure, PayStage
+from offset_engine.core.paying import ROUTE_KEYS_ASKED
 from offset_engine.core.signing import Invoice
-from offset_engine.core.values import CREDITS_MAX, Currency, InvoiceId, PaymentId, value
+from offset_engine.core.values import (
+    CREDITS_MAX,
+    ROUTE_PARTS_MAX,
+    Currency,
+    InvoiceId,
+    PaymentId,
+    value,
+)
 from offset_engine.files import verify_receipt
 from offset_engine.village import Village
 
@@ -46,7 +54,7 @@ class Kind(StrEnum):
 
 
 EXPECTED: Final = {
-    Kind.NORMAL: (None, PayFailure.NO_ROUTE),
+    Kind.NORMAL: (None, PayFailure.NO_ROUTE, PayFailure.REFUSED),
     Kind.OVER_LIMIT: (PayFailure.NO_ROUTE,),
     Kind.UNKNOWN_INVOICE: (PayFailure.REFUSED,),
     Kind.FEE_ABOVE_LIMIT: (PayFailure.FEE_ABOVE_LIMIT,),
@@ -168,6 +176,10 @@ async def practise(village: Village, payments: int, seed: int) -> Outcome:
 async def _try(
     village: Village, draw: random.Random, kind: Kind, outcome: Outcome, seller: str | None = None
 ) -> None:
+    if kind is not Kind.NORMAL:
+        # What is impossible on purpose must be so for one reason only.
+        await village.settle()
+        await village.wait_until_reported()
     wish = _wish(village, draw, kind, seller)
     if wish is None:
         kind = Kind.NORMAL
@@ -220,11 +232,14 @@ def _wish(
         amount, max_fee = draw.randint(NORMAL_MIN, NORMAL_MAX), NORMAL_MAX
         if kind is Kind.OVER_LIMIT:
             amount = sum(one.one_grants + one.other_grants for one in village.friendships)
+        fee = _cheapest_fee(village, (buyer, other), currency, amount)
+        if kind is Kind.UNKNOWN_INVOICE and fee is None:
+            continue
         if kind is Kind.FEE_ABOVE_LIMIT:
-            cheapest = _cheapest_fee(village, (buyer, other), currency, amount)
-            if not cheapest:
+            if not fee or village.people[other].key in village.people[buyer].running.state.friends:
+                # A friend is paid over the direct link, without a fee.
                 continue
-            max_fee = cheapest - 1
+            max_fee = fee - 1
         invoice = Invoice(
             InvoiceId(draw.randbytes(32)), currency, village.people[other].key, amount
         )
@@ -240,10 +255,17 @@ def _pairs(village: Village, seller: str | None) -> Iterator[tuple[str, str, Cur
                     yield buyer, other, currency
 
 
-def _cheapest_fee(village: Village, ends: tuple[str, str], currency: Currency, amount: int) -> int:
-    """What the cheapest route costs now; 0 if there is none or it is free, as between friends."""
+def _cheapest_fee(
+    village: Village, ends: tuple[str, str], currency: Currency, amount: int
+) -> int | None:
+    """What the cheapest routes cost now, in credits; None if nothing carries the amount."""
     buyer, seller = (village.people[name] for name in ends)
-    if village.index is None or seller.key in buyer.running.state.friends:
-        return 0
-    query = RouteQuery(currency, buyer.key, seller.key, amount, CREDITS_MAX)
-    return sum(part.fee for part in village.index.graph.route(query).parts)
+    if village.index is None:
+        return None
+    query = RouteQuery(
+        currency, buyer.key, seller.key, amount, CREDITS_MAX, ROUTE_PARTS_MAX, ROUTE_KEYS_ASKED
+    )
+    found = village.index.graph.route(query)
+    if found.reachable < amount:
+        return None
+    return sum(part.fee for part in found.parts)

@@ -254,6 +254,19 @@ class Village:
         ):
             raise VillageError(f"{name} is still reachable")
 
+    async def wait_until_reported(self, timeout_s: float = 30) -> None:
+        """Wait until the index server knows what everybody could receive now.
+
+        Raises:
+            VillageError: it took longer than `timeout_s`.
+        """
+        if not await _until(self._is_reported, timeout_s):
+            raise VillageError("the index server does not know everything yet")
+
+    def _is_reported(self) -> bool:
+        engines = (person.engine for person in self.people.values())
+        return all(engine.index.is_current for engine in engines if engine is not None)
+
     async def settle(self, timeout_s: float = 30) -> int:
         """Wait until nothing is frozen anywhere; returns what still is, in credits."""
         await _until(lambda: not self.frozen(), timeout_s)

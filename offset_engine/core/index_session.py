@@ -195,6 +195,11 @@ class IndexSession:
         return self._is_up and not self._is_failed
 
     @property
+    def is_current(self) -> bool:
+        """Whether the server has accepted everything it should know."""
+        return self.is_up and self._in_flight_ms is None and not self._changes()
+
+    @property
     def acked_counter(self) -> int:
         """Counter of the last update that is no longer in flight; -1 if none."""
         return self._counter - (self._in_flight_ms is not None)

@@ -125,6 +125,12 @@ class IndexClient:
                 if used.relay not in wanted and used.public_key not in wanted:
                     scope.cancel()
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the server knows the node's edges as they are now."""
+        is_told = self._session is not None and self._session.is_current
+        return is_told and not self._edges_changed.is_set()
+
     def edges_changed(self) -> None:
         """What the node would report may be different now; cheap."""
         self._edges_changed.set()

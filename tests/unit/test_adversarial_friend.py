@@ -154,7 +154,7 @@ def _wrong_old_token(foe: ScriptedFriend) -> MoveTokenMessage:
 
 def _wrong_signature(foe: ScriptedFriend) -> MoveTokenMessage:
     token, _ = foe.sealed({})
-    token.new_token = Signature(bytes(64))
+    object.__setattr__(token, "new_token", Signature(bytes(64)))
     return MoveTokenMessage(token, token_wanted=False)
 
 
@@ -164,7 +164,8 @@ def _wrong_numbers(foe: ScriptedFriend) -> MoveTokenMessage:
 
 def _changed_after_signing(foe: ScriptedFriend) -> MoveTokenMessage:
     token, _ = foe.sealed({FST: [ask(9, 5)]})
-    token.currencies_operations = (CurrencyOperations(FST, (ask(9, 6),)),)
+    changed = (CurrencyOperations(FST, (ask(9, 6),)),)
+    object.__setattr__(token, "currencies_operations", changed)
     return MoveTokenMessage(token, token_wanted=False)
 
 
@@ -239,7 +240,7 @@ def test_a_signature_does_not_fit_the_same_letters_cut_elsewhere(town: Town) -> 
     foe.take_token()
     names = (Currency("AB"), Currency("C"), FST)
     token, _ = foe.sealed({}, currencies=names)
-    token.active_currencies = (Currency("A"), Currency("BC"), FST)
+    object.__setattr__(token, "active_currencies", (Currency("A"), Currency("BC"), FST))
     foe.tell(MoveTokenMessage(token, token_wanted=False))
     assert not foe.is_trusted
     town.insist_only_foe_suffered(owed=0)
@@ -251,7 +252,8 @@ def test_a_relay_address_cannot_swallow_the_next_relays_key(town: Town) -> None:
     foe.take_token()
     relays = (RelayAddress(town.h.key, "a.net:1"), RelayAddress(town.g.key, "b.net:1"))
     token, _ = foe.sealed({}, relays=relays)
-    token.local_relays = (RelayAddress(town.h.key, "b.net:1"), RelayAddress(town.g.key, "a.net:1"))
+    swapped = (RelayAddress(town.h.key, "b.net:1"), RelayAddress(town.g.key, "a.net:1"))
+    object.__setattr__(token, "local_relays", swapped)
     foe.tell(MoveTokenMessage(token, token_wanted=False))
     assert not foe.is_trusted
     assert foe.as_friend.remote_relays == ()
