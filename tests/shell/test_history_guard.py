@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from offset_engine.client import InvoiceTerms, PayStage
-from offset_engine.core.api import ForgetPay, Pay
+from offset_engine.core.api import Batch, ForgetPay, Pay
 from offset_engine.village import OUSD, Friendship, open_village
 
 pytestmark = pytest.mark.anyio
@@ -24,9 +24,12 @@ async def test_a_forgotten_wish_is_not_paid_again():
             paid = await buyer.wait_pay(payment_id)
         await buyer.command(ForgetPay(payment_id))
         await buyer.command(Pay(payment_id, invoice, 0))
+        await buyer.command(Batch((Pay(payment_id, invoice, 0),)))
+        await buyer.command(Batch((Pay(payment_id, invoice, 0), Pay(payment_id, invoice, 0))))
         again = await buyer.pay_report(payment_id)
         assert again is not None
         assert (again.stage, again.receipt) == (PayStage.PAID, paid.receipt)
         assert not village.people["Bob"].running.state.intents
+        assert not village.people["Bob"].running.state.payments
         await village.settle()
         assert village.balances()[OUSD] == {"Bob": -5_00, "Charli": 5_00}
