@@ -5,6 +5,7 @@
     packing       → few bytes            unpacking    few bytes →
     armour        ⇄ texts and QR texts
     pasted        text somebody pasted → artifacts: `read_any`
+    identities    identity files, plain or sealed with a passphrase
     documents     files ⇄ artifacts: `parse`, `load`, `load_any`, `write`
     verifying     what commits, receipts, invoices and tokens prove
     describing    artifacts in words: `describe`
@@ -29,6 +30,7 @@ from offset_engine.files.artifacts import (
     Permissions,
     RemoteCard,
     Role,
+    SealedIdentity,
     Servers,
     Terms,
     Ticket,
@@ -40,7 +42,6 @@ from offset_engine.files.by_kind import (
     commit_json,
     invoice_json,
     load_commit,
-    load_identity,
     load_invoice,
     load_receipt,
     load_ticket,
@@ -50,13 +51,22 @@ from offset_engine.files.by_kind import (
     parse_ticket,
     receipt_json,
     write_commit,
-    write_identity,
     write_invoice,
     write_receipt,
     write_ticket,
 )
-from offset_engine.files.describing import Description, describe, public_values, shown
+from offset_engine.files.describing import Description, describe, public_values
 from offset_engine.files.documents import file_name, load, load_any, parse, ticket_of, write
+from offset_engine.files.identities import (
+    Ask,
+    load_identity,
+    load_public_key,
+    public_key_in,
+    read_identity,
+    seal_identity,
+    unseal_identity,
+    write_identity,
+)
 from offset_engine.files.json_forms import to_json, to_json_line
 from offset_engine.files.packing import invite_hash, pack
 from offset_engine.files.pasted import read_any
@@ -75,12 +85,14 @@ from offset_engine.files.verifying import (
     verify_token,
 )
 from offset_engine.json_fields import Kind, Style
+from offset_engine.text import quoted as shown
 
 __all__ = [
     "PREFIX_SENTENCES",
     "Answer",
     "AppTicket",
     "Artifact",
+    "Ask",
     "Check",
     "Commit",
     "Content",
@@ -96,6 +108,7 @@ __all__ = [
     "Receipt",
     "RemoteCard",
     "Role",
+    "SealedIdentity",
     "Servers",
     "Style",
     "Terms",
@@ -119,6 +132,7 @@ __all__ = [
     "load_commit",
     "load_identity",
     "load_invoice",
+    "load_public_key",
     "load_receipt",
     "load_ticket",
     "pack",
@@ -127,9 +141,12 @@ __all__ = [
     "parse_invoice",
     "parse_receipt",
     "parse_ticket",
+    "public_key_in",
     "public_values",
     "read_any",
+    "read_identity",
     "receipt_json",
+    "seal_identity",
     "shown",
     "ticket_of",
     "to_json",
@@ -138,6 +155,7 @@ __all__ = [
     "to_qr_text",
     "to_text",
     "unpack",
+    "unseal_identity",
     "verify_commit",
     "verify_invoice",
     "verify_receipt",

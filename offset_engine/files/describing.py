@@ -7,7 +7,6 @@ Source: apps.md §7.4, design R8.
 """
 
 import datetime as dt
-import unicodedata
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -26,6 +25,7 @@ from offset_engine.files.artifacts import (
     Permissions,
     RemoteCard,
     Role,
+    SealedIdentity,
     Servers,
     Ticket,
     Token,
@@ -36,10 +36,11 @@ from offset_engine.files.json_forms import json_values
 from offset_engine.files.packing import invite_hash
 from offset_engine.files.verifying import verify_invoice, verify_token
 from offset_engine.json_fields import Json, Style, spelled
+from offset_engine.text import format_amount
+from offset_engine.text import quoted as shown
 
 Rows: TypeAlias = tuple[tuple[str, str], ...]
 
-_SHOWN_CHARS_MAX: Final = 300
 _SECRETS: Final = ("privateKey", "appPrivateKey", "srcPlainLock", "destPlainLock")
 
 
@@ -70,28 +71,13 @@ def public_values(content: Content) -> dict[str, Json]:
     return spelled(values, Style.STCTRL)
 
 
-def shown(text: str) -> str:
-    """Foreign text for a terminal: in quotes, short, and nothing in it acts."""
-    cut = text if len(text) <= _SHOWN_CHARS_MAX else text[:_SHOWN_CHARS_MAX] + "…"
-    return '"' + "".join(map(_visible, cut)) + '"'
-
-
-def _visible(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    # Letters, marks, numbers, signs and the plain space; no controls, formats, other separators.
-    if unicodedata.category(character)[0] in "LMNPS" or character == " ":
-        return character
-    return ascii(character)[1:-1] if not character.isascii() else f"\\x{ord(character):02x}"
-
-
 def amount_text(credits_: int, currency: str, decimals: int) -> str:
     """`1250000 credits USD`, and the reading with a point if decimals are stated."""
     whole = f"{credits_} credits {shown(currency)}"
     if decimals in (0, DECIMALS_NONE):
         return whole
-    sign, digits = "-" if credits_ < 0 else "", str(abs(credits_)).rjust(decimals + 1, "0")
-    return f"{sign}{digits[:-decimals]}.{digits[-decimals:]} {shown(currency)} ({whole})"
+    amount = format_amount(credits_, decimals, group="", ascii_only=True)
+    return f"{amount} {shown(currency)} ({whole})"
 
 
 def _moment(seconds: int) -> str:
@@ -109,6 +95,8 @@ def _rows(content: Content) -> Rows:  # noqa: C901, PLR0911, PLR0912 - one line 
     match content:
         case Identity():
             return (("public key", public_key_of(content.private_key).to_text()),)
+        case SealedIdentity():
+            return (("public key", content.public_key.to_text()), ("passphrase", "needed"))
         case Ticket():
             return (("public key", content.public_key.to_text()), _address(content.address))
         case AppTicket():
@@ -254,6 +242,8 @@ def _proves(content: Content) -> str:
                 "Nothing: it is not signed. Its fields do not say whether it is a node's, a relay's "
                 "or an index server's"
             )
+        case SealedIdentity():
+            return "Whoever has this file and its passphrase can act with its key"
         case _ if is_secret(content):
             return "Whoever has this file can act with its key: keep it to yourself"
         case _:
