@@ -106,17 +106,27 @@ def test_what_is_wrong_with_the_command_line_is_said(
     assert f"{flag}: 'nowhere': an address ends in ':' and a port" in err
 
 
-def test_stindex_says_that_it_does_not_federate(identity: str, tmp_path: Path) -> None:
+def test_stindex_says_whether_and_where_it_listens_for_other_servers(
+    identity: str, tmp_path: Path
+) -> None:
     trusted = tmp_path / "trusted"
-    flags = ["-i", identity, "-c", "127.0.0.1:0", "-s", "127.0.0.1:0", "--trusted", str(trusted)]
+    alone = ["-i", identity, "-c", "127.0.0.1:0", "-s", "127.0.0.1:0"]
+    flags = [*alone, "--trusted", str(trusted)]
     with running("stindex", *flags) as process:
         _, err = process.communicate(timeout=20)
     assert process.returncode == 1
     assert "trusted is not a directory of tickets" in err
     trusted.mkdir()
     with running("stindex", *flags) as process:
-        first_line(process)
+        line, more = first_line(process), first_line(process)
         process.terminate()
         _, err = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "this version does not federate yet" in err
+    assert line.startswith("listening for nodes at 127.0.0.1:")
+    assert more.startswith("listening for index servers at 127.0.0.1:")
+    assert err == ""
+    with running("stindex", *alone) as process:
+        first_line(process)
+        process.terminate()
+        _, err = process.communicate(timeout=20)
+    assert err == "stindex: note: without --trusted no other index server is let in\n"

@@ -337,7 +337,7 @@ async def test_anything_before_the_tunnel_stands_is_a_protocol_error():
 # --- many clients -------------------------------------------------------------------------------
 
 
-@covers("NT28")
+@covers("NT28", "RLY-07")
 async def test_a_listener_whose_old_connection_is_dead_is_replaced():
     async with relaying() as relay:
         dead = await relay.listener(BOB)

@@ -528,6 +528,7 @@ def test_who_asks_too_much_hears_busy_and_others_do_not():
     assert (counts[RouteCode.OK], counts[RouteCode.BUSY]) == (5, 3)
 
 
+@covers("IDX-17")
 def test_info_and_age_tell_what_the_server_holds():
     bench = Bench()
     bench.line()

@@ -226,6 +226,7 @@ def test_more_changes_than_fit_into_a_delta_become_a_full_update():
     assert len(sent.message.mutations) == 400
 
 
+@covers("NOD-15")
 def test_alive_every_thirty_seconds_and_full_every_ten_minutes():
     bench = Bench(edge(F1, 50))
     full = bench.up()

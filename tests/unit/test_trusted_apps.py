@@ -11,7 +11,7 @@ from offset_engine.core.app_messages import AppPermissions
 from offset_engine.core.crypto import public_key_of
 from offset_engine.core.values import PrivateKey, PublicKey
 from offset_engine.files import AppTicket, Permissions, write
-from offset_engine.net import trusted_apps
+from offset_engine.net import trusted_directory
 from offset_engine.net.trusted_apps import TrustedApps
 from tests.covers import covers
 
@@ -100,14 +100,14 @@ def test_a_directory_that_cannot_be_read_now_still_counts(
     def fail(_directory: Path) -> dict[str, tuple[int, int, int]]:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(trusted_apps, "_look_around", fail)
+    monkeypatch.setattr(trusted_directory, "_look_around", fail)
     assert trusted.read() == {ANN: CONFIG}
 
 
 def test_more_tickets_than_anybody_makes_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(trusted_apps, "TICKETS_MAX", 1)
+    monkeypatch.setattr(trusted_directory, "FILES_MAX", 1)
     put(tmp_path / "a.ticket", ANN)
     put(tmp_path / "b.ticket", BEA)
     trusted = TrustedApps(tmp_path)
