@@ -149,6 +149,8 @@ class Friend:
     """Restored from a backup: sign nothing new until the friend proves our state current (R25)."""
     lost: tuple[tuple[Currency, int], ...] = ()
     """Credits paid for orphaned requests, per currency, ascending."""
+    imported: tuple[RelayAddress, ...] = ()
+    """Relays a person gave for this friend; they may be dialled wherever they are (design R41)."""
 
     # What a restart forgets.
     link_id: int | None = None
@@ -175,6 +177,7 @@ class Friend:
             self.reset_tokens,
             self.is_quarantined,
             self.lost,
+            self.imported,
             self.link_id,
             self.is_online,
             self.wants_token,

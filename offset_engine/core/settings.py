@@ -135,7 +135,8 @@ def add_friend(draft: Draft, command: AddFriend) -> CommandFault | None:
         return CommandFault.INVALID_ARGUMENT
     if len(draft.state.friends) >= FRIENDS_MAX:
         return CommandFault.LIMIT_REACHED
-    draft.put_friend(Friend(key, command.name, command.relays, new_channel(local, key)))
+    channel = new_channel(local, key)
+    draft.put_friend(Friend(key, command.name, command.relays, channel, imported=command.relays))
     draft.mark_connections()
     return None
 
@@ -190,8 +191,9 @@ def set_friend_relays(draft: Draft, command: SetFriendRelays) -> CommandFault | 
         return CommandFault.FRIEND_DOES_NOT_EXIST
     if not _are_relays(command.relays):
         return CommandFault.INVALID_ARGUMENT
-    if known.remote_relays != command.relays:
-        draft.friend(command.friend).remote_relays = command.relays
+    if (known.remote_relays, known.imported) != (command.relays, command.relays):
+        friend = draft.friend(command.friend)
+        friend.remote_relays = friend.imported = command.relays
         draft.mark_connections()
     return None
 

@@ -45,6 +45,7 @@ from offset_engine.core.values import (
     PlainLock,
     PublicKey,
     Rate,
+    RelayAddress,
     Signature,
     Uid,
 )
@@ -171,7 +172,7 @@ def _friend(
     channels: dict[PublicKey, tuple[Channel, tuple[int, int, int]]],
     row: Row,
 ) -> None:
-    key, name, enabled, quarantined, relays, told, tokens, lost = row
+    key, name, enabled, quarantined, relays, told, tokens, lost, imported = row
     friend = fields.fixed(PublicKey, key)
     if friend not in channels:
         raise ValueError("the friend has no channel")
@@ -189,7 +190,12 @@ def _friend(
         reset_tokens=_reset_tokens(tokens),
         is_quarantined=fields.flag(quarantined),
         lost=fields.amounts(lost),
+        imported=fields.optional(_imported, imported) or (),
     )
+
+
+def _imported(field: object) -> tuple[RelayAddress, ...]:
+    return fields.relays(fields.unpack(field))
 
 
 def _relays_sent(field: object) -> RelaysSent:

@@ -142,6 +142,7 @@ def _settings(friend: Friend) -> Row:
         friend.relays_sent,
         friend.reset_tokens,
         friend.lost,
+        friend.imported,
     )
 
 
@@ -163,6 +164,7 @@ def _friend_row(friend: Friend) -> Row:
         ),
         b"".join(friend.reset_tokens),
         fields.pack_amounts(friend.lost),
+        fields.pack(fields.relays_as_list(friend.imported)) if friend.imported else None,
     )
 
 

@@ -248,5 +248,14 @@ def _create_version_1(connection: sqlite3.Connection) -> None:
     run_script(connection, _VERSION_1)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create_version_1,)
+def _remember_imported_relays(connection: sqlite3.Connection) -> None:
+    """Version 2: which relays of a friend a person gave, so that a restart does not forget it."""
+    check = "" if sqlite3.sqlite_version_info >= STRICT_SINCE else _IMPORTED_CHECK
+    connection.execute(f"ALTER TABLE friend ADD COLUMN imported BLOB{check}")
+
+
+_IMPORTED_CHECK: Final = " CHECK (typeof(imported) IN ('blob', 'null'))"
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create_version_1, _remember_imported_relays)
 """Number n at place n-1; the last one's number is the version of this program."""

@@ -36,7 +36,7 @@ ADDRESS: Final = _table("address", "kind position", "public_key address name", i
 FRIEND: Final = _table(
     "friend",
     "public_key",
-    "name is_enabled is_quarantined remote_relays relays_sent reset_tokens lost",
+    "name is_enabled is_quarantined remote_relays relays_sent reset_tokens lost imported",
 )
 CHANNEL: Final = _table(
     "channel",

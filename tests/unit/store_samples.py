@@ -184,6 +184,7 @@ def ana():
         own=Queue([QueuedRequest(EUR, request("o1"), some(PaymentId, "p1"))], 0),
         reset_tokens=(some(Signature, "r1"), some(Signature, "r2")),
         lost=((EUR, 5), (USD, 2**80)),
+        imported=(relay("typed"),),
     )
 
 

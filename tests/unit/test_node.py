@@ -724,6 +724,22 @@ def test_friends_hear_keys_and_relays_and_no_names() -> None:
     assert b.friend(a).remote_relays == (server(5, "relay.example.org:7").relay,)
 
 
+def test_what_a_person_imported_is_told_apart_from_what_the_friend_announced() -> None:
+    a, b = Card("a", 1), Card("b", 2)
+    assert a.do(AddRelay(server(5, "relay.example.org:7", "mine"))) is None
+    wires = Wires(a, b)
+    befriend(a, b)
+    typed = b.friend(a).imported
+    assert typed == b.friend(a).remote_relays
+    wires.connect(a, b)
+    wires.run()
+    announced = (server(5, "relay.example.org:7").relay,)
+    assert b.friend(a).remote_relays == announced
+    assert b.friend(a).imported == typed
+    assert b.do(SetFriendRelays(a.key, announced)) is None
+    assert b.friend(a).imported == announced
+
+
 @covers("PAY-17")
 def test_a_payment_takes_one_signature_of_the_seller_whatever_the_route() -> None:
     wires, cards = chain("a", "m", "n", "b")

@@ -53,7 +53,7 @@ from tests.unit.store_samples import (
 )
 
 NOTHING = Touched((), (), (), (), settings=False)
-VERSION_1 = Path(__file__).parents[1] / "vectors" / "store_v1.sql"
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 def save_all(store, state, records=()):
@@ -132,6 +132,7 @@ def test_liveness_is_forgotten(store):
     assert store.load().friends == {ANA: ana()}
 
 
+@covers("FIX-43")
 def test_a_save_looks_only_at_touched_keys(store):
     save_all(store, rich_state())
     old, new = rich_state(), rich_state()
@@ -613,8 +614,8 @@ def _open_and_load(path):
 # --- versions -----------------------------------------------------------------------------------
 
 
-def make_version_1(path):
-    script = VERSION_1.read_text()
+def make_version(path, version):
+    script = (VECTORS / f"store_v{version}.sql").read_text()
     if sqlite3.sqlite_version_info < schema.STRICT_SINCE:
         script = schema.without_strict(script)
     connection = sqlite3.connect(path)
@@ -622,11 +623,21 @@ def make_version_1(path):
     connection.close()
 
 
-def test_a_database_of_version_1_is_still_read(tmp_path):
+def state_of_version(version):
+    """What the database of that version holds: later fields have their defaults."""
+    state = rich_state()
+    if version < 2:
+        for friend in state.friends.values():
+            friend.imported = ()
+    return state
+
+
+@pytest.mark.parametrize("version", range(1, len(schema.MIGRATIONS) + 1))
+def test_a_database_of_every_version_is_still_read(tmp_path, version):
     path = tmp_path / "old.db"
-    make_version_1(path)
+    make_version(path, version)
     store = SqliteStore.open(path, LOCAL)
-    assert stored(store.load()) == stored(rich_state())
+    assert stored(store.load()) == stored(state_of_version(version))
     assert store.payment_record(some(PaymentId, "h1")) == rich_records()[-1]
     store.close()
     connection = sqlite3.connect(path)
@@ -636,7 +647,7 @@ def test_a_database_of_version_1_is_still_read(tmp_path):
 
 def test_a_migration_and_its_number_are_one(tmp_path, monkeypatch):
     path = tmp_path / "old.db"
-    make_version_1(path)
+    make_version(path, len(schema.MIGRATIONS))
 
     def broken(connection):
         connection.execute("CREATE TABLE note (text TEXT NOT NULL)")
@@ -680,6 +691,7 @@ def test_old_sqlite_checks_types_without_strict(tmp_path, monkeypatch):
 # --- size ---------------------------------------------------------------------------------------
 
 
+@covers("NOD-21")
 def test_a_friend_with_one_currency_takes_at_most_2_kib(disk):
     friends = [quiet_friend(n) for n in range(200)]
     before = _live_bytes(disk)
