@@ -84,7 +84,7 @@ def write_bytes(path: Path | str, raw: bytes, *, secret: bool = False, force: bo
             _place(temporary, target, force=force)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
     except FileExistsError:
         raise FileError(f"{path} exists already; choose another name or add --force") from None
     except (OSError, ValueError) as error:
@@ -122,7 +122,7 @@ def _place(temporary: Path, target: Path, *, force: bool) -> None:
         temporary.replace(target)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     """Make the new name itself survive a power failure, where the system lets us."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)

@@ -31,6 +31,7 @@ class Kind(enum.StrEnum):
     """What a file or text is, told by its fields and never by its name."""
 
     IDENTITY = "an identity"
+    SEALED_IDENTITY = "an identity sealed with a passphrase"
     APP_TICKET = "an app ticket"
     INVITE = "an invite"
     ANSWER = "an answer to an invite"
@@ -50,6 +51,7 @@ class Kind(enum.StrEnum):
 
 _MARKS: Final = (
     (Kind.IDENTITY, ("privateKey",)),
+    (Kind.SEALED_IDENTITY, ("sealedPrivateKey",)),
     (Kind.APP_TICKET, ("permissions",)),
     (Kind.INVITE, ("relays", "servers")),
     (Kind.ANSWER, ("relays", "inviteHash")),

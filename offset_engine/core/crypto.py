@@ -1,4 +1,4 @@
-"""Cryptographic primitives; the only module that imports the crypto library.
+"""Cryptographic primitives; with `sealed`, the only module that imports the crypto library.
 
 SHA-512/256 is the FIPS 180-4 variant with its own initial value, not a cut SHA-512.
 Ed25519 keys name everybody; their X25519 forms are used in handshakes only.

@@ -2,7 +2,7 @@
 
 | kind | from → to | secret |
 |---|---|---|
-| identity | whoever made it → that program | yes |
+| identity, plain or sealed | whoever made it → that program | yes |
 | ticket of a node, relay or index server | its operator → others | no |
 | app ticket | an app's owner → a node's trusted directory | no |
 | friend card | a card → a future friend | no |
@@ -56,6 +56,15 @@ class Identity:
     """Secret. The key of a node, relay, index server or app."""
 
     private_key: PrivateKey
+
+
+@value
+class SealedIdentity:
+    """An identity under a passphrase; its public key can be read without."""
+
+    public_key: PublicKey
+    """As the file says it; opening it shows whether that is so."""
+    sealed: bytes
 
 
 @value
@@ -169,6 +178,7 @@ class Answer:
 
 Content: TypeAlias = (
     Identity
+    | SealedIdentity
     | Ticket
     | AppTicket
     | FriendCard
@@ -213,6 +223,7 @@ def kind_of_content(content: Content) -> Kind:
 _TICKETS: Final = {Role.ANY: Kind.TICKET, Role.RELAY: Kind.RELAY, Role.INDEX: Kind.INDEX}
 _KINDS: Final[dict[type[object], Kind]] = {
     Identity: Kind.IDENTITY,
+    SealedIdentity: Kind.SEALED_IDENTITY,
     AppTicket: Kind.APP_TICKET,
     FriendCard: Kind.FRIEND,
     RemoteCard: Kind.REMOTE_CARD,
@@ -234,7 +245,7 @@ def kind_for(wanted: type[object], role: Role = Role.ANY) -> Kind:
 
 def is_secret(content: Content) -> bool:
     """Whether the content must not be shown, printed as text, or readable by others."""
-    return isinstance(content, Identity | RemoteCard)
+    return isinstance(content, Identity | SealedIdentity | RemoteCard)
 
 
 def check_keys(content: Content) -> None:
@@ -252,7 +263,7 @@ def check_keys(content: Content) -> None:
 
 def _keys(content: Content) -> Iterator[tuple[str, PublicKey]]:
     match content:
-        case Ticket() | AppTicket():
+        case SealedIdentity() | Ticket() | AppTicket():
             yield "publicKey", content.public_key
         case RemoteCard():
             yield "nodePublicKey", content.node_public_key

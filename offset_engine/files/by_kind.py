@@ -3,29 +3,10 @@
 from pathlib import Path
 
 from offset_engine.core.signing import Commit, Invoice, Receipt
-from offset_engine.core.values import PrivateKey
-from offset_engine.files.artifacts import Identity, Role, Ticket
+from offset_engine.files.artifacts import Role, Ticket
 from offset_engine.files.documents import load, parse, write
 from offset_engine.files.json_forms import to_json
 from offset_engine.json_fields import Style
-
-
-def load_identity(path: Path | str) -> PrivateKey:
-    """Read an `.ident` file.
-
-    Raises:
-        FileError: it cannot be read or is no identity.
-    """
-    return load(path, Identity).private_key
-
-
-def write_identity(path: Path | str, private_key: PrivateKey, *, force: bool = False) -> None:
-    """Write an `.ident` file only its owner can read.
-
-    Raises:
-        FileError: the file exists and `force` is not given, or it cannot be written.
-    """
-    write(path, Identity(private_key), force=force)
 
 
 def parse_ticket(text: str, role: Role = Role.ANY) -> Ticket:

@@ -36,6 +36,7 @@ _C = TypeVar("_C", bound=Content)
 
 EXTENSIONS: Final = {
     Kind.IDENTITY: "ident",
+    Kind.SEALED_IDENTITY: "ident",
     Kind.TICKET: "ticket",
     Kind.RELAY: "relay",
     Kind.INDEX: "index",

@@ -10,6 +10,7 @@ Source: apps.md §1, §7.1 to §7.3, §7.5; design R2, R4, R8, R9, R13.
 from collections.abc import Callable, Mapping
 from typing import Final, assert_never
 
+from offset_engine import sealed
 from offset_engine.core.crypto import verify
 from offset_engine.core.signing import (
     DECIMALS_NONE,
@@ -52,6 +53,7 @@ from offset_engine.files.artifacts import (
     PaymentHandle,
     Permissions,
     RemoteCard,
+    SealedIdentity,
     Servers,
     Terms,
     Ticket,
@@ -61,6 +63,7 @@ from offset_engine.files.artifacts import (
 from offset_engine.json_fields import Fields, Json, Kind, Style, one_line, pretty
 
 _I128_MAX: Final = 2**127 - 1
+_SEALED_CHARS_MAX: Final = 1_024
 _BALANCES_MAX: Final = 1_024
 """Currencies of a token; more do not fit a file anyway."""
 
@@ -98,6 +101,12 @@ def _style_of(content: Content, style: Style) -> Style:
 
 def _identity(fields: Fields) -> Identity:
     return Identity(fields.fixed("privateKey", PrivateKey))
+
+
+def _sealed_identity(fields: Fields) -> SealedIdentity:
+    raw = sealed.from_text(fields.text("sealedPrivateKey", _SEALED_CHARS_MAX))
+    sealed.check(raw, sealed.Purpose.IDENTITY)
+    return SealedIdentity(fields.fixed("publicKey", PublicKey), raw)
 
 
 def _ticket(fields: Fields) -> Ticket:
@@ -278,6 +287,7 @@ def _answer(fields: Fields) -> Answer:
 
 _READERS: Final[Mapping[Kind, Callable[[Fields], Content]]] = {
     Kind.IDENTITY: _identity,
+    Kind.SEALED_IDENTITY: _sealed_identity,
     Kind.TICKET: _ticket,
     # Fields never say the role; who needs one gives it to the ticket.
     Kind.RELAY: _ticket,
@@ -304,6 +314,11 @@ def json_values(content: Content) -> dict[str, Json]:  # noqa: C901, PLR0911, PL
     match content:
         case Identity():
             return {"privateKey": content.private_key.to_text()}
+        case SealedIdentity():
+            return {
+                "publicKey": content.public_key.to_text(),
+                "sealedPrivateKey": sealed.to_text(content.sealed),
+            }
         case Ticket():
             return {"publicKey": content.public_key.to_text(), "address": content.address}
         case AppTicket():

@@ -48,18 +48,18 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-V", "--version", action="version", version=f"{prog} {VERSION}")
         add_output_flags(self, top=True)
 
-    def commands(self) -> "Commands":
-        """Start a list of subcommands; one of them has to be given."""
-        return Commands(self)
+    def commands(self, *, is_required: bool = True) -> "Commands":
+        """Start a list of subcommands; one of them has to be given, unless nothing is a command too."""
+        return Commands(self, is_required=is_required)
 
 
 class Commands:
     """The subcommands of a `Parser`; each takes `--json` and `-v` too."""
 
-    def __init__(self, parser: Parser) -> None:
+    def __init__(self, parser: Parser, *, is_required: bool) -> None:
         self._actions: argparse._SubParsersAction[argparse.ArgumentParser] = parser.add_subparsers(
             dest="command",
-            required=True,
+            required=is_required,
             metavar="COMMAND",
             parser_class=argparse.ArgumentParser,
         )
@@ -116,6 +116,10 @@ class Output:
         """Say something the user should know although nothing failed."""
         _write(f"{self._prog}: {text}", sys.stderr)
 
+    def aside(self, text: str) -> None:
+        """Show something on stderr that belongs to a question: a review, lines of several."""
+        _write(text, sys.stderr)
+
     def failure(self, text: str, values: Mapping[str, Json] | None = None) -> None:
         """Say why the program failed; `values` go into the object of `--json` too."""
         self.note(text)
@@ -150,6 +154,9 @@ def run(
         output.note("interrupted")
         return EXIT_INTERRUPTED
     except OSError as error:
+        if error.filename is not None:
+            output.failure(f"cannot use {error.filename}: {error.strerror}")
+            return EXIT_FAILED
         # Files and sockets raise errors of ours, so this is our output: closed, or a full disk.
         # The interpreter would complain once more when it flushes at exit.
         if sys.stdout is not None:

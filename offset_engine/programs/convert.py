@@ -85,7 +85,7 @@ def act(args: argparse.Namespace, output: Output) -> None:
     """
     content = _read(args.input, args.role)
     if args.to == _PNG:
-        raw = qr.png(_qr_texts(content, _CHARS_MAX)[0])
+        raw = qr.png(qr_texts(content, _CHARS_MAX)[0])
         text = ""
     else:
         text = _FORMS[args.to](content, args.chars, output)
@@ -119,17 +119,18 @@ def _read(name: str, role: str | None) -> Content:
     return found[0].content
 
 
-def _qr_texts(content: Content, chars: int) -> list[str]:
+def qr_texts(content: Content, chars: int) -> list[str]:
     """Secrets go into a code only as the JSON the phone app reads."""
     return [to_json_line(content)] if is_secret(content) else to_qr_parts(content, chars)
 
 
-def _drawn(content: Content, chars: int, draw: Callable[[str], str]) -> str:
-    return "\n\n".join(draw(text) for text in _qr_texts(content, chars))
+def drawn(content: Content, chars: int, draw: Callable[[str], str]) -> str:
+    """The codes of an artifact, one below the other."""
+    return "\n\n".join(draw(text) for text in qr_texts(content, chars))
 
 
 def _draw_blocks(content: Content, chars: int, output: Output) -> str:
-    return _drawn(content, chars, lambda text: qr.half_blocks(text, has_colors=output.is_terminal))
+    return drawn(content, chars, lambda text: qr.half_blocks(text, has_colors=output.is_terminal))
 
 
 _FORMS: Final[Mapping[str, Callable[[Content, int, Output], str]]] = {
@@ -140,5 +141,5 @@ _FORMS: Final[Mapping[str, Callable[[Content, int, Output], str]]] = {
     "text": lambda content, _chars, _output: to_text(content),
     "qr-text": lambda content, chars, _output: "\n".join(to_qr_parts(content, chars)),
     "qr": _draw_blocks,
-    "ascii": lambda content, chars, _output: _drawn(content, chars, qr.ascii_art),
+    "ascii": lambda content, chars, _output: drawn(content, chars, qr.ascii_art),
 }

@@ -42,6 +42,9 @@ def _paths() -> dict[str, Json]:
     return {
         "data": str(platformdirs.user_data_path("offset", appauthor=False)),
         "servers": str(serve.default_directory()),
+        "config": str(platformdirs.user_config_path("offset", appauthor=False)),
+        "log": str(platformdirs.user_log_path("offset", appauthor=False)),
+        "sockets": str(platformdirs.user_data_path("offset", appauthor=False) / "cards"),
     }
 
 

@@ -13,8 +13,6 @@ what fails leaves nothing behind. Source: apps.md §6.1; offset-docs "Node", "Re
 import argparse
 import secrets
 import shlex
-import sys
-import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -24,8 +22,12 @@ from offset_engine.core.values import PrivateKey, PublicKey, value
 from offset_engine.disk import path_of, write_file
 from offset_engine.errors import FileError, OffsetError
 from offset_engine.files import Ticket, write_identity, write_ticket
+from offset_engine.programs import passphrases
 from offset_engine.programs.arguments import Commands, Output
+from offset_engine.programs.passphrases import Passphrases
 from offset_engine.programs.public_address import listening_for, public_address, warning_of
+from offset_engine.programs.systemd_unit import program_words, unit_text
+from offset_engine.sealed import Passphrase
 from offset_engine.store import SqliteStore
 
 _WHAT: Final = "Make a directory with everything a node, a relay or an index server needs."
@@ -63,6 +65,7 @@ def add_parser(commands: Commands) -> None:
         metavar="HOST:PORT",
         help="where others reach it: a name or an IP address, and a port",
     )
+    passphrases.add_new_flags(parser, "its identity")
 
 
 def act(args: argparse.Namespace, output: Output) -> None:
@@ -74,9 +77,14 @@ def act(args: argparse.Namespace, output: Output) -> None:
     """
     directory = _directory_of(args.directory)
     scaffold = _Scaffold(directory, args.kind, args.address)
-    public_key = scaffold.make()
+    passphrase = Passphrases(args).ask_new_if_wanted(str(scaffold.identity))
+    public_key = scaffold.make(passphrase)
     for path in scaffold.paths:
         output.detail(f"wrote {path}")
+    if passphrase is not None:
+        output.note(
+            "note: systemd cannot type the passphrase: start it by hand, or give it --passphrase-fd"
+        )
     warning = warning_of(args.address)
     if warning is not None:
         output.note(f"warning: {warning}")
@@ -159,12 +167,13 @@ class _Scaffold:
         """The words that start it, wherever one is."""
         its = _KINDS[self.kind]
         listening = [its.listen_flag, listening_for(self._address)]
-        words = [*_program(its.program), "--idfile", str(self.identity), *listening]
+        program = program_words(its.program, f"offset_engine.programs.{its.program}")
+        words = [*program, "--idfile", str(self.identity), *listening]
         if self.kind == "node":
             words += ["--database", str(self.database), "--trusted", str(self.trusted)]
         return words
 
-    def make(self) -> PublicKey:
+    def make(self, passphrase: Passphrase | None = None) -> PublicKey:
         """Make all of it or nothing; gives the public key of the new identity.
 
         Raises:
@@ -179,14 +188,15 @@ class _Scaffold:
             public_key = public_key_of(private_key)
             if self.kind == "node":
                 made.append(self.trusted)
-            write_identity(self.identity, private_key)
+            write_identity(self.identity, private_key, passphrase)
             made.append(self.identity)
             write_ticket(self.ticket, Ticket(public_key, self._address))
             made.append(self.ticket)
             if self.kind == "node":
                 SqliteStore.create(self.database, public_key).close()
                 made.append(self.database)
-            write_file(self.unit, _unit(_KINDS[self.kind].what, self._address, self.command))
+            description = f"Offset {_KINDS[self.kind].what} at {self._address}"
+            write_file(self.unit, unit_text(description, self.command))
         except OffsetError:
             _remove(made if had_directory else [*made, self.directory])
             raise
@@ -214,37 +224,3 @@ def _remove(paths: Sequence[Path]) -> None:
             path.rmdir() if path.is_dir() else path.unlink()
         except OSError:  # the failure that led here is what the user should read
             continue
-
-
-def _program(name: str) -> list[str]:
-    """The installed program, else the module: systemd knows no virtual environment."""
-    suffix = ".exe" if sys.platform == "win32" else ""
-    installed = Path(sysconfig.get_path("scripts")) / f"{name}{suffix}"
-    if installed.is_file():
-        return [str(installed)]
-    return [sys.executable, "-m", f"offset_engine.programs.{name}"]
-
-
-def _unit(what: str, address: str, command: Sequence[str]) -> str:
-    """A unit of systemd; the ordinary end of every server is SIGTERM, which is systemd's too."""
-    first, *rest = command
-    words = " ".join([_unit_word(first), *(_unit_word(word).replace("$", "$$") for word in rest)])
-    return f"""\
-[Unit]
-Description=Offset {what} at {address}
-
-[Service]
-ExecStart={words}
-Restart=on-failure
-RestartSec=5
-
-[Install]
-WantedBy=default.target
-"""
-
-
-def _unit_word(word: str) -> str:
-    """A word as systemd reads it back: quoted, `%` doubled, control characters as numbers."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    shown = "".join(f"\\x{ord(one):02x}" if ord(one) < 32 else one for one in escaped)
-    return f'"{shown}"'

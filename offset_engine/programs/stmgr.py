@@ -4,6 +4,7 @@ Source: apps.md §2.1, design R13; offset-docs "Running your own relay", "Node".
 """
 
 import argparse
+import os
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,16 +22,18 @@ from offset_engine.files import (
     RemoteCard,
     Ticket,
     load_identity,
+    load_public_key,
     to_json_line,
     write,
     write_identity,
     write_ticket,
 )
-from offset_engine.programs import convert, inspect
+from offset_engine.programs import convert, inspect, passphrases
 from offset_engine.programs.arguments import Commands, Output, Parser, run
+from offset_engine.programs.passphrases import Passphrases
+from offset_engine.programs.public_address import is_this_machine, warning_of
 from offset_engine.store import SqliteStore
 
-_EVERYWHERE: Final = ("0.0.0.0", "[::]")  # noqa: S104 - compared with, not listened on
 _INDEX_TICKET: Final = (
     "Make the ticket for one port of an index server: its client port's ticket is for nodes, "
     "its server port's for other index servers."
@@ -55,6 +58,7 @@ def _parser() -> Parser:
     commands = parser.commands()
     identity = commands.add("gen-ident", "Make a new identity: a secret key in a file.")
     _add_output(identity)
+    passphrases.add_new_flags(identity, "it")
     database = commands.add("init-node-db", "Make an empty database for a node.")
     _add_identity(database, "identity of the node")
     database.add_argument(
@@ -68,6 +72,11 @@ def _parser() -> Parser:
         _add_output(ticket)
     _add_node_entry(commands)
     _add_identity(commands.add("pubkey", "Print the public key of an identity."), "the identity")
+    for name, what in (
+        ("seal-ident", "Seal an identity with a passphrase, or with another one."),
+        ("unseal-ident", "Take the passphrase off an identity."),
+    ):
+        _add_sealing(commands.add(name, what))
     inspect.add_parser(commands)
     convert.add_parser(commands)
     return parser
@@ -96,8 +105,18 @@ def _add_node_entry(commands: Commands) -> None:
     entry.add_argument("-p", "--appid", required=True, metavar="FILE", help="identity of the app")
     _add_address(entry)
     _add_output(entry)
+    passphrases.add_flag(entry)
     entry.add_argument("--qr", action="store_true", help="draw a QR code too; keep it to yourself")
     entry.add_argument("--png", metavar="FILE", help="write the QR code as a picture too")
+
+
+def _add_sealing(parser: argparse.ArgumentParser) -> None:
+    _add_identity(parser, "the identity")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="file to write; the identity itself if not given"
+    )
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+    passphrases.add_flag(parser)
 
 
 def _add_identity(parser: argparse.ArgumentParser, what: str) -> None:
@@ -124,18 +143,31 @@ def _action(args: argparse.Namespace, output: Output) -> None:
 
 def _make_identity(args: argparse.Namespace, output: Output) -> None:
     private_key = PrivateKey(secrets.token_bytes(PrivateKey.SIZE))
-    write_identity(args.output, private_key, force=args.force)
+    passphrase = Passphrases(args).ask_new_if_wanted(args.output)
+    write_identity(args.output, private_key, passphrase, force=args.force)
     public_key = public_key_of(private_key)
     output.detail(f"wrote {args.output}, a new identity with the public key {public_key.to_text()}")
     _report(args, output, public_key)
 
 
+def _seal_identity(args: argparse.Namespace, output: Output) -> None:
+    asked = Passphrases(args)
+    private_key = load_identity(args.idfile, asked.ask)
+    passphrase = asked.ask_new(args.idfile) if args.command == "seal-ident" else None
+    path = args.idfile if args.output is None else args.output
+    write_identity(path, private_key, passphrase, force=args.force or args.output is None)
+    public_key = public_key_of(private_key)
+    done = "sealed with its passphrase" if passphrase is not None else "without a passphrase"
+    output.detail(f"wrote {path}: the identity {public_key.to_text()}, {done}")
+    output.result({"output": path, "public_key": public_key.to_text()})
+
+
 def _make_database(args: argparse.Namespace, output: Output) -> None:
-    public_key = public_key_of(load_identity(args.idfile))
+    public_key = load_public_key(args.idfile)
     path = path_of(args.output)
     if not args.output or "\0" in args.output:
         raise FileError("cannot make the database: this is not a name a file can have")
-    if path.is_symlink() or path.exists():
+    if os.path.lexists(path):
         # Without --force on purpose: a database is money.
         raise FileError(f"{path} exists already; choose another name")
     if not path.parent.is_dir():
@@ -145,20 +177,21 @@ def _make_database(args: argparse.Namespace, output: Output) -> None:
     _report(args, output, public_key)
 
 
-def _own_identity(args: argparse.Namespace) -> PrivateKey:
-    """The identity a file is made for; `--force` must not put the file in its place.
+def _own_key(args: argparse.Namespace) -> PublicKey:
+    """The key of the identity a file is made for; `--force` must not put the file in its place.
 
     Raises:
         FileError: it cannot be read, or the output would replace it.
     """
-    output = Path(args.output)
-    if output.exists() and Path(args.idfile).exists() and output.samefile(args.idfile):
+    both = (args.output, args.idfile)
+    # Unlike those of `Path` these never raise for a name that no file can have.
+    if all(map(os.path.exists, both)) and Path(args.output).samefile(args.idfile):
         raise FileError("the output is the identity file itself; nothing was written")
-    return load_identity(args.idfile)
+    return load_public_key(args.idfile)
 
 
 def _make_app_ticket(args: argparse.Namespace, output: Output) -> None:
-    public_key = public_key_of(_own_identity(args))
+    public_key = _own_key(args)
     permissions = Permissions(
         routes=args.proutes,
         buyer=args.pbuyer,
@@ -173,17 +206,19 @@ def _make_app_ticket(args: argparse.Namespace, output: Output) -> None:
 
 
 def _make_ticket(args: argparse.Namespace, output: Output) -> None:
-    public_key = public_key_of(_own_identity(args))
+    public_key = _own_key(args)
     _check_address(args.address)
     write_ticket(args.output, Ticket(public_key, args.address), force=args.force)
-    _warn_of_address(args.address, output)
+    if args.command != "node-ticket" or not is_this_machine(parse_address(args.address)):
+        # A node's apps often run beside it; relays and index servers are for others.
+        _warn_of_address(args.address, output)
     output.detail(f"wrote {args.output}: {args.address}, public key {public_key.to_text()}")
     _report(args, output, public_key, {"address": args.address})
 
 
 def _make_node_entry(args: argparse.Namespace, output: Output) -> None:
-    node = public_key_of(load_identity(args.nodeid))
-    app = load_identity(args.appid)
+    node = load_public_key(args.nodeid)
+    app = load_identity(args.appid, Passphrases(args).ask)
     _check_address(args.address)
     card = RemoteCard(node, args.address, app)
     if args.png is not None:
@@ -204,7 +239,7 @@ def _make_node_entry(args: argparse.Namespace, output: Output) -> None:
 
 
 def _print_public_key(args: argparse.Namespace, output: Output) -> None:
-    public_key = public_key_of(load_identity(args.idfile)).to_text()
+    public_key = load_public_key(args.idfile).to_text()
     output.result({"public_key": public_key}, public_key)
 
 
@@ -227,12 +262,9 @@ def _check_address(address: str) -> None:
 
 
 def _warn_of_address(address: str, output: Output) -> None:
-    host = parse_address(address).rpartition(":")[0]
-    if host in _EVERYWHERE:
-        output.note(
-            f"warning: {host} means every address of this machine; nobody else can dial it. "
-            "Make the ticket with the address others see"
-        )
+    warning = warning_of(parse_address(address))
+    if warning is not None:
+        output.note(f"warning: {warning}. Make the ticket with the address others see")
 
 
 _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace, Output], None]]] = {
@@ -242,6 +274,7 @@ _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace, Output], None]]] = {
     **dict.fromkeys(_TICKETS, _make_ticket),
     "node-entry": _make_node_entry,
     "pubkey": _print_public_key,
+    **dict.fromkeys(("seal-ident", "unseal-ident"), _seal_identity),
     "inspect": inspect.act,
     "convert": convert.act,
 }

@@ -33,6 +33,7 @@ from offset_engine.errors import (
     StoreTooNewError,
     invariant,
 )
+from offset_engine.file_lock import FileHeldError, FileLock
 from offset_engine.store import schema
 from offset_engine.store.history import HISTORIES, KIND_OF, HistoryTable, page_size
 from offset_engine.store.interface import HISTORY_PAGE_MAX, HistoryEntry, HistoryKind
@@ -40,11 +41,7 @@ from offset_engine.store.load import load_state
 from offset_engine.store.rows import changes_between
 from offset_engine.store.tables import STATE_TABLES, Changes, Row, Table
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
+_MAGIC: Final = b"SQLite format 3\0"
 _BUSY_WAIT_S: Final = 1.0
 """How long to wait for a tool that looks into the file."""
 
@@ -94,7 +91,7 @@ _FINDS: Final = {
 class SqliteStore:
     """A `Store` in one file; make one with `create` or `open`."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: "_FileLock") -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: FileLock) -> None:
         self._path = path
         self._connection = connection
         self._lock = lock
@@ -129,11 +126,12 @@ class SqliteStore:
         """
         if not path.is_file():
             raise StoreError(f"there is no database at {path}; check the path or create one first")
+        _need_database(path)
         return cls._prepare(path, local_public_key, is_new=False)
 
     @classmethod
     def _prepare(cls, path: Path, key: PublicKey, *, is_new: bool) -> "SqliteStore":
-        lock = _FileLock(path)
+        lock = _lock(path)
         try:
             with _sentences(path):
                 _make_private(path)
@@ -218,7 +216,71 @@ class SqliteStore:
             self._lock.release()
 
 
+# --- copies -------------------------------------------------------------------------------------
+
+
+def snapshot(path: Path) -> bytes:
+    """A consistent copy of a database as the content of a file, also while a process runs on it.
+
+    Nothing of what is running is stopped or written. The copy is checked, so that no backup is made of
+    what is damaged.
+
+    Raises:
+        StoreCorruptError: it is damaged.
+        StoreError: it does not exist or cannot be read.
+    """
+    if not path.is_file():
+        raise StoreError(f"there is no database at {path}; check the path")
+    with (
+        _sentences(path),
+        contextlib.closing(_connect_existing(path)) as source,
+        contextlib.closing(sqlite3.connect(":memory:")) as copy,
+    ):
+        source.execute("PRAGMA query_only = ON")
+        source.backup(copy)
+        found = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise StoreCorruptError(found)
+        return _rollback_mode(copy.serialize())
+
+
+def _connect_existing(path: Path) -> sqlite3.Connection:
+    """Unlike an ordinary connection this one never makes a file: another process may just take it away."""
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    return sqlite3.connect(address, timeout=_BUSY_WAIT_S, uri=True)
+
+
+def state_of_snapshot(content: bytes, local_public_key: PublicKey) -> NodeState:
+    """What `snapshot` copied, or a closed database's file holds, as `Store.load` would say it.
+
+    Raises:
+        StoreError: as `SqliteStore.open`.
+    """
+    name = Path("the copy of the database")
+    with _sentences(name), contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.isolation_level = None
+        connection.deserialize(_rollback_mode(content))
+        version = _version(connection, name, is_new=False)
+        if version < len(schema.MIGRATIONS):
+            _migrate(connection, version, local_public_key)
+        _need_owner(connection, name, local_public_key)
+        return load_state(local_public_key, lambda one: connection.execute(_SELECTS[one.name]))
+
+
+def _rollback_mode(content: bytes) -> bytes:
+    """The same database marked as one without a write-ahead log: in memory there can be none."""
+    return content[:18] + b"\1\1" + content[20:]
+
+
 # --- opening ------------------------------------------------------------------------------------
+
+
+def _need_database(path: Path) -> None:
+    """Leave somebody's other file alone: no lock beside it, no changed permissions."""
+    with _sentences(path), path.open("rb") as file:
+        start = file.read(len(_MAGIC))
+    if start and start != _MAGIC:
+        raise StoreCorruptError(_damaged(path, "it does not begin like one; is the path right?"))
 
 
 def _make_private(path: Path) -> None:
@@ -246,6 +308,10 @@ def _settle(connection: sqlite3.Connection, path: Path, key: PublicKey, *, is_ne
         _migrate(connection, version, key)
     if is_new:
         _sync_directory(path.parent)
+    _need_owner(connection, path, key)
+
+
+def _need_owner(connection: sqlite3.Connection, path: Path, key: PublicKey) -> None:
     owner = connection.execute("SELECT public_key FROM node").fetchone()
     if owner is None or len(owner[0]) != PublicKey.SIZE:
         raise StoreCorruptError("table node: it does not say who owns this database")
@@ -297,44 +363,16 @@ def _sync_directory(directory: Path) -> None:
             os.close(descriptor)
 
 
-class _FileLock:
-    """Keeps other processes, and other stores of this one, away from a database."""
-
-    def __init__(self, path: Path) -> None:
-        with _sentences(path):
-            lock = path.with_name(path.name + ".lock")
-            self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+def _lock(path: Path) -> FileLock:
+    """Keep other processes, and other stores of this one, away from a database."""
+    with _sentences(path):
         try:
-            if sys.platform == "win32":
-                msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
-            else:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = self._holder()
-            self.release()
+            return FileLock(path.with_name(path.name + ".lock"), str(os.getpid()))
+        except FileHeldError as error:
+            holder = f" (process {error.note})" if error.note.isdecimal() else ""
             raise StoreLockedError(
                 f"another program{holder} is running on {path}; stop it, or attach to it instead"
             ) from error
-        self._name_holder()
-
-    def _name_holder(self) -> None:
-        """Leave our process id for the message above; nothing depends on it."""
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._descriptor, 0)
-            os.write(self._descriptor, b"%d" % os.getpid())
-
-    def _holder(self) -> str:
-        with contextlib.suppress(OSError):
-            process_id = os.read(self._descriptor, 20)
-            if process_id.isdigit():
-                return f" (process {process_id.decode()})"
-        return ""
-
-    def release(self) -> None:
-        """Let others in; doing it twice is fine."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
 
 
 # --- transactions and errors --------------------------------------------------------------------

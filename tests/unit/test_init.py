@@ -14,7 +14,7 @@ import pytest
 from offset_engine.core.crypto import public_key_of
 from offset_engine.errors import StoreError
 from offset_engine.files import Role, load_identity, load_ticket
-from offset_engine.programs import VERSION, init, stindex, stnode, strelay
+from offset_engine.programs import VERSION, stindex, stnode, strelay, systemd_unit
 from offset_engine.store import SqliteStore
 from offset_tui.__main__ import main
 from tests.covers import covers
@@ -90,7 +90,8 @@ def test_the_unit_quotes_what_systemd_would_take_for_its_own(
     values = made(capsys, "relay", str(tmp_path / name), "--address", ADDRESS)
     unit = Path(str(values["unit"])).read_text()
     assert '/a \\"b\\" c%%d$$e/relay.ident" "--laddr" "0.0.0.0:4567"\n' in unit
-    assert init._unit_word("one\ntwo\\") == '"one\\x0atwo\\\\"'
+    odd = systemd_unit.unit_text("it", ["one\ntwo\\"])
+    assert 'ExecStart="one\\x0atwo\\\\"\n' in odd
     checker = shutil.which("systemd-analyze")
     if checker is not None:
         # It wants a place of its own; what it says about other things than our file does not matter.

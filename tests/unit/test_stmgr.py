@@ -46,7 +46,7 @@ def sentence(capsys: pytest.CaptureFixture[str]) -> str:
     return err
 
 
-@covers("MGR-01")
+@covers("MGR-01", "FIX-16")
 def test_a_new_identity_is_silent_private_and_never_the_same(
     identity: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,14 +78,14 @@ def test_json_prints_one_object(
     identity: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(tmp_path / "ticket")
-    flags = ["-i", str(identity), "-a", "[::1]:4567", "-o", path]
+    flags = ["-i", str(identity), "-a", "[2001:4860::1]:4567", "-o", path]
     for argv in (["--json", "relay-ticket", *flags], ["relay-ticket", *flags, "--json", "--force"]):
         assert stmgr.main(argv) == 0
         out, err = capsys.readouterr()
         assert json.loads(out) == {
             "output": path,
             "public_key": public_key_of(load_identity(identity)).to_text(),
-            "address": "[::1]:4567",
+            "address": "[2001:4860::1]:4567",
         }
         assert err == ""
 
@@ -137,12 +137,28 @@ def test_an_address_nobody_can_dial_is_refused(
     assert not path.exists()
 
 
+@covers("MGR-04")
 def test_an_address_only_this_machine_knows_gets_a_warning(
     identity: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = ["-i", str(identity), "-a", "0.0.0.0:1", "-o", str(tmp_path / "ticket")]
-    assert stmgr.main(["relay-ticket", *flags]) == 0
-    assert "warning: 0.0.0.0 means every address of this machine" in sentence(capsys)
+    flags = ["-i", str(identity), "-o", str(tmp_path / "ticket"), "--force", "-a"]
+    for command, address, said in (
+        ("relay-ticket", "0.0.0.0:1", "warning: 0.0.0.0 means every address of this machine"),
+        ("index-ticket", "127.0.0.1:1", "is this machine itself"),
+        ("relay-ticket", "localhost:1", "is this machine itself"),
+        ("node-ticket", "[::]:1", "means every address of this machine"),
+        ("node-ticket", "192.168.1.2:1", "is a private address"),
+    ):
+        assert stmgr.main([command, *flags, address]) == 0
+        assert said in sentence(capsys)
+    for command, address in (
+        ("node-ticket", "127.0.0.1:1"),
+        ("node-ticket", "localhost:1"),
+        ("relay-ticket", "relay.example.org:1"),
+        ("index-ticket", "8.8.8.8:1"),
+    ):
+        assert stmgr.main([command, *flags, address]) == 0
+        assert capsys.readouterr() == ("", "")
 
 
 def test_an_unreadable_identity_is_named(
@@ -271,7 +287,7 @@ def entry_flags(identity: Path, tmp_path: Path, *more: str) -> list[str]:
     if not app.exists():
         write_identity(app, PrivateKey(bytes([7]) * 32))
     files = ["--nodeid", str(identity), "--appid", str(app), "-o", str(tmp_path / "node.rcard")]
-    return ["node-entry", "--address", "127.0.0.1:9876", *files, *more]
+    return ["node-entry", "--address", "8.8.8.8:9876", *files, *more]
 
 
 @covers("MGR-07")
@@ -283,7 +299,7 @@ def test_a_remote_card_holds_the_nodes_key_and_the_apps_secret(
     assert capsys.readouterr() == ("", "")
     card = load(path, RemoteCard)
     assert card == RemoteCard(
-        public_key_of(load_identity(identity)), "127.0.0.1:9876", PrivateKey(bytes([7]) * 32)
+        public_key_of(load_identity(identity)), "8.8.8.8:9876", PrivateKey(bytes([7]) * 32)
     )
     more = ["--force", "--qr", "--png", str(picture)]
     assert stmgr.main(entry_flags(identity, tmp_path, *more)) == 0
