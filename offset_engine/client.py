@@ -1,6 +1,6 @@
 """The one door for user interfaces and programs: what they can ask of a node, wherever it runs.
 
-`LocalClient` (same process), and later one over a socket, are `Client`s and pass the same tests. A client
+`LocalClient` (same process) and `RemoteClient` (over a socket) are `Client`s and pass the same tests. A client
 holds no state of its own: payments are driven by the node, so a closed terminal changes nothing.
 
 Amounts are credits; errors a person can cause come as `CommandRefusedError` with a fault to show. Whoever
@@ -12,7 +12,7 @@ import os
 from abc import abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Protocol
+from typing import Final, Protocol
 
 from offset_engine.core.api import (
     AddFriend,
@@ -22,17 +22,26 @@ from offset_engine.core.api import (
     Batch,
     CancelInvoice,
     CancelPay,
+    CloseFriendCurrency,
     CollectInvoice,
     Command,
     CommandFault,
     CommitInvoice,
     ConfirmFee,
+    Connections,
+    CurrencyReport,
+    DisableFriend,
+    DisputeFriend,
     EnableFriend,
     ForgetPay,
+    ForwardRecord,
+    FriendReport,
     HistoryEntry,
     HistoryKind,
+    InvoiceChanged,
     InvoiceRecord,
     InvoiceReport,
+    LossRecord,
     NodeReport,
     Notice,
     OpenFriendCurrency,
@@ -41,13 +50,30 @@ from offset_engine.core.api import (
     PaymentRecord,
     PayReport,
     PendingReport,
+    Record,
     RegisterCommit,
+    RemoveFriend,
+    RemoveFriendCurrency,
+    RemoveIndexServer,
+    RemoveRelay,
+    ResetFriendChannel,
+    ResetRecord,
+    ServerReport,
+    ServerState,
     SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
+    SetFriendName,
+    SetFriendRelays,
+    TermsReport,
 )
+from offset_engine.core.app_messages import AppPermissions, Permission
+from offset_engine.core.dial_filter import dial_filter
 from offset_engine.core.payer import PayFailure, PayStage
 from offset_engine.core.signing import Commit, Invoice, Receipt
 from offset_engine.core.values import (
+    CREDITS_MAX,
+    DESCRIPTION_BYTES_MAX,
+    NAME_BYTES_MAX,
     Currency,
     InvoiceId,
     NamedAddress,
@@ -60,23 +86,84 @@ from offset_engine.core.values import (
 from offset_engine.errors import OffsetError
 
 __all__ = [
+    "CREDITS_MAX",
+    "DESCRIPTION_BYTES_MAX",
+    "NAME_BYTES_MAX",
+    "REPORT_PAUSE_MS",
+    "AddFriend",
+    "AddIndexServer",
+    "AddInvoice",
+    "AddRelay",
+    "AppPermissions",
+    "Batch",
+    "CancelInvoice",
+    "CancelPay",
     "Client",
+    "CloseFriendCurrency",
+    "CollectInvoice",
+    "Command",
     "CommandFault",
     "CommandRefusedError",
+    "Commit",
+    "CommitInvoice",
+    "ConfirmFee",
+    "Connections",
+    "Currency",
+    "CurrencyReport",
+    "DisableFriend",
+    "DisputeFriend",
+    "EnableFriend",
+    "ForgetPay",
+    "ForwardRecord",
+    "FriendReport",
     "HistoryEntry",
     "HistoryKind",
+    "Invoice",
+    "InvoiceChanged",
+    "InvoiceId",
     "InvoiceRecord",
     "InvoiceReport",
+    "InvoiceTerms",
+    "LossRecord",
+    "NamedAddress",
     "NodeReport",
     "Notice",
+    "OpenFriendCurrency",
+    "Pay",
+    "PayChanged",
     "PayFailure",
     "PayReport",
     "PayStage",
+    "PaymentId",
     "PaymentRecord",
     "PendingReport",
+    "Permission",
+    "PublicKey",
+    "Rate",
     "Receipt",
+    "Record",
+    "RegisterCommit",
+    "RelayAddress",
+    "RemoveFriend",
+    "RemoveFriendCurrency",
+    "RemoveIndexServer",
+    "RemoveRelay",
+    "ResetFriendChannel",
+    "ResetRecord",
+    "ServerReport",
+    "ServerState",
+    "SetFriendCurrencyMaxDebt",
+    "SetFriendCurrencyRate",
+    "SetFriendName",
+    "SetFriendRelays",
+    "TermsReport",
     "Watcher",
+    "dial_filter",
 ]
+
+
+REPORT_PAUSE_MS: Final = 100
+"""Shortest time between two reports for those who follow it (design R30)."""
 
 
 class CommandRefusedError(OffsetError):
@@ -86,6 +173,8 @@ class CommandRefusedError(OffsetError):
         """Keep the fault for programs and put a sentence together for people."""
         super().__init__(f"{detail}: {fault.value.replace('_', ' ')}" if detail else fault.value)
         self.fault = fault
+        self.detail = detail
+        """What the node said besides; may contain foreign text."""
 
 
 class Watcher(Protocol):
@@ -118,6 +207,21 @@ class Client(Protocol):
 
     # --- what each kind of client does itself ---------------------------------------------------
 
+    @property
+    @abstractmethod
+    def is_connected(self) -> bool:
+        """Whether there is a node to ask just now."""
+
+    @property
+    @abstractmethod
+    def permissions(self) -> AppPermissions:
+        """What the node lets us do, as it said last."""
+
+    @property
+    @abstractmethod
+    def node(self) -> PublicKey | None:
+        """The node's key; None before the first connection."""
+
     @abstractmethod
     async def command(self, command: Command | Batch) -> tuple[Notice, ...]:
         """Have the node carry out a command; returns its direct answers.
@@ -130,6 +234,17 @@ class Client(Protocol):
     @abstractmethod
     async def report(self) -> NodeReport:
         """The whole node now."""
+
+    @abstractmethod
+    def reports(self) -> AsyncGenerator[NodeReport, None]:
+        """The report now, and again whenever it is another one, at most ten times a second.
+
+        Close it (`contextlib.aclosing`) when it is no longer needed.
+
+        Raises:
+            CommandRefusedError: the app may not see it.
+            TransportError: the node stopped, or the connection was lost.
+        """
 
     @abstractmethod
     async def pay_report(self, payment_id: PaymentId) -> PayReport | None:

@@ -3,17 +3,36 @@
 `python -m tests.covers` prints the ids of this project's checklists that no test names (design R51).
 """
 
+import ast
 import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import pytest
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _ID = re.compile(r"(PT|NT)\d{2}|[A-Z]{3}-\d{2}")
-_CALL = re.compile(r"covers\(([^)]*)\)", re.DOTALL)
+
+
+_WANTED: Final[dict[str, tuple[int, ...]]] = {
+    "PT": tuple(range(1, 83)),
+    "NT": (*range(1, 61), 62, 63, 64, *range(66, 80), 81, 82),
+    "PAY-": tuple(range(1, 28)),
+    "PRV-": (1, 2, 5, 6),
+    "MGR-": tuple(range(1, 13)),
+    "CTL-": tuple(range(1, 39)),
+    "VFY-": tuple(range(1, 8)),
+    "NOD-": tuple(range(1, 25)),
+    "RLY-": tuple(range(1, 11)),
+    # Which routes an index server finds, and what it says they cost, is not promised yet.
+    "IDX-": (*range(1, 9), *range(12, 16), 17),
+    "APS-": tuple(range(1, 17)),
+    # The others are about routes, the app's screens and `stcompact`.
+    "FIX-": (*range(1, 13), 15, 16, 18, *range(29, 34), *range(35, 46)),
+}
+"""Per family the numbers this version promises."""
 
 
 def covers(*ids: str) -> Callable[[_F], _F]:
@@ -37,19 +56,24 @@ def covered() -> dict[str, list[str]]:
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         if path.name == "covers.py":
             continue
-        for call in _CALL.finditer(path.read_text()):
-            for one in _ID.finditer(call.group(1)):
-                found.setdefault(one.group(0), []).append(path.name)
+        for one in _claims(ast.parse(path.read_text())):
+            found.setdefault(one, []).append(path.name)
     return found
+
+
+def _claims(tree: ast.AST) -> Iterator[str]:
+    """Every id in a call of `covers`, however it is written there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "covers":
+            for inside in ast.walk(node):
+                if isinstance(inside, ast.Constant) and isinstance(inside.value, str):
+                    yield inside.value
 
 
 def wanted() -> Iterator[str]:
     """Every id this version promises."""
-    yield from (f"PT{n:02}" for n in range(1, 83))
-    nt = [*range(1, 49), *range(56, 61), 62, 63, 64, 66, 67, 68, 69, 71, 73, 74, 79, 81, 82]
-    yield from (f"NT{n:02}" for n in nt)
-    yield from (f"PAY-{n:02}" for n in range(1, 28))
-    yield from ("PRV-01", "PRV-02", "PRV-05", "PRV-06")
+    for family, numbers in _WANTED.items():
+        yield from (f"{family}{n:02}" for n in numbers)
 
 
 def main() -> int:

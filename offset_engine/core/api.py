@@ -491,6 +491,8 @@ class ResetRecord:
 Record: TypeAlias = PaymentRecord | InvoiceRecord | ForwardRecord | LossRecord | ResetRecord
 
 
+TROUBLE_BYTES_MAX: Final = 255
+"""Longest sentence about a server."""
 HISTORY_PAGE_MAX: Final = 1_000
 """Entries of history given out at once."""
 
@@ -558,6 +560,7 @@ class FriendReport:
     local_terms: TermsReport | None
     remote_terms: TermsReport | None
     last_incoming: MoveTokenHashed | None
+    """What the friend signed last; None before it signed anything."""
     token_info: TokenInfo | None
     has_token: bool
     pending: int
@@ -612,6 +615,38 @@ class InvoiceReport:
     registered: Commit | None
 
 
+class ServerState(Enum):
+    """How things stand with a relay or an index server that is configured."""
+
+    IDLE = "idle"
+    """Not in use now: another index server is, or the card is switched off."""
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    """A relay announces callers; an index server took our report."""
+    WAITING = "waiting"
+    """The last attempt failed; the next one comes by itself."""
+    REFUSED = "refused"
+    """A relay does not serve us: another device with our key listens there, or it lets only some in."""
+
+
+@value
+class ServerReport:
+    """One relay or index server, as seen from here."""
+
+    public_key: PublicKey
+    state: ServerState
+    trouble: str
+    """What went wrong last, "" if nothing did; may contain foreign text."""
+
+
+@value
+class Connections:
+    """How the node is connected; one entry per server configured, in the same order."""
+
+    relays: tuple[ServerReport, ...] = ()
+    index_servers: tuple[ServerReport, ...] = ()
+
+
 @value
 class NodeReport:
     """The whole node at one moment."""
@@ -623,3 +658,19 @@ class NodeReport:
     """Ascending by name, then key."""
     open_invoices: int
     open_payments: int
+    connections: Connections = Connections()
+
+    @property
+    def connected_index(self) -> PublicKey | None:
+        """The index server that answers us now."""
+        for one in self.connections.index_servers:
+            if one.state is ServerState.CONNECTED:
+                return one.public_key
+        return None
+
+    @property
+    def listening_relays(self) -> tuple[PublicKey, ...]:
+        """The relays friends can reach us at now."""
+        return tuple(
+            one.public_key for one in self.connections.relays if one.state is ServerState.CONNECTED
+        )

@@ -277,6 +277,7 @@ _TEXTS: Final[Mapping[str, _Coder]] = {
     "detail": _text(_short(DETAIL_BYTES_MAX)),
     "name": _text(_short(NAME_BYTES_MAX)),
     "stage": _text(_short(_STAGE_BYTES_MAX)),
+    "trouble": _text(_short(api.TROUBLE_BYTES_MAX)),
 }
 _LISTS: Final[Mapping[tuple[type, str], int]] = {
     (api.AddFriend, "relays"): RELAYS_MAX,
@@ -295,6 +296,8 @@ _LISTS: Final[Mapping[tuple[type, str], int]] = {
     (app_messages.HistoryPage, "entries"): app_messages.APP_PAGE_MAX,
     (app_messages.ReportHead, "relays"): RELAYS_MAX,
     (app_messages.ReportHead, "index_servers"): INDEX_SERVERS_MAX,
+    (api.Connections, "relays"): RELAYS_MAX,
+    (api.Connections, "index_servers"): INDEX_SERVERS_MAX,
     (app_messages.Report, "friends"): app_messages.REPORT_FRIENDS_MAX,
     (app_messages.Report, "removed"): app_messages.REPORT_FRIENDS_MAX,
     (app_messages.Changed, "notices"): app_messages.CHANGES_MAX,

@@ -21,6 +21,7 @@ from offset_engine.core.api import (
     Batch,
     Command,
     CommandFault,
+    Connections,
     FriendReport,
     HistoryEntry,
     HistoryKind,
@@ -323,6 +324,7 @@ class ReportHead:
     index_servers: tuple[NamedAddress, ...]
     open_invoices: int
     open_payments: int
+    connections: Connections
 
 
 @value

@@ -1,12 +1,12 @@
 """The report as it travels to apps: a book of what changed when at the node, a mirror of it at the app.
 
 The node keeps one `ReportBook` for all its apps. Every change raises its revision and notes it at the
-friend (or at the head: relays, index servers, counts); what an app of any earlier revision lacks is
+friend (or at the head: relays, index servers, connections, counts); what an app of any earlier revision lacks is
 then everything noted later. Each thing is told whole, so a piece twice or a slow app do no harm.
 
 ```
-book.update(state) ──▶ changed keys ──▶ book.piece(keys) ──▶ Report ──▶ mirror.take ──▶ mirror.report()
-app's revision ─────▶ book.changed_since
+book.update(state, connections) ─▶ changed keys ─▶ book.piece ─▶ Report ─▶ mirror.take ─▶ mirror.report
+app's revision ─▶ book.changed_since
 ```
 
 Source: PROTOCOL.md, "Apps"; design R30.
@@ -15,13 +15,14 @@ Source: PROTOCOL.md, "Apps"; design R30.
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
-from offset_engine.core.api import FriendReport, NodeReport
+from offset_engine.core.api import Connections, FriendReport, NodeReport
 from offset_engine.core.app_messages import Report, ReportHead
 from offset_engine.core.friend import Friend
 from offset_engine.core.payer import Intent
 from offset_engine.core.report import friend_report
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import PaymentId, PublicKey, Uid
+from offset_engine.errors import InvariantError
 
 REMOVED_REMEMBERED: Final = 1_024
 """Removed friends the book remembers; who missed more of them is told everything."""
@@ -45,13 +46,17 @@ class ReportBook:
         self._removed: dict[PublicKey, None] = {}
         self._oldest = 0  # revisions before this one can no longer be continued
 
-    def update(self, state: NodeState) -> tuple[ReportKey, ...]:
+    def update(
+        self,
+        state: NodeState,
+        connections: Connections = Connections(),  # noqa: B008  a value
+    ) -> tuple[ReportKey, ...]:
         """Look at the node; returns what changed since the last look.
 
         Costs one comparison per friend, and a report for each that changed.
         """
         keys: list[ReportKey] = []
-        if self._update_head(state):
+        if self._update_head(state, connections):
             keys.append(None)
         if state.friends is not self._friends_source:
             keys += self._update_friends(state)
@@ -64,8 +69,8 @@ class ReportBook:
             self._forget()
         return tuple(keys)
 
-    def _update_head(self, state: NodeState) -> bool:
-        source = (state.relays, state.index_servers, state.invoices, state.intents)
+    def _update_head(self, state: NodeState, connections: Connections) -> bool:
+        source = (state.relays, state.index_servers, state.invoices, state.intents, connections)
         if len(self._head_source) == len(source) and all(
             new is old for new, old in zip(source, self._head_source, strict=True)
         ):
@@ -77,6 +82,7 @@ class ReportBook:
             state.index_servers,
             len(state.invoices),
             _open_payments(state.intents),
+            connections,
         )
         is_changed = head != self._head
         self._head = head
@@ -104,6 +110,16 @@ class ReportBook:
             key = next(iter(self._removed))
             del self._removed[key]
             self._oldest = self._changed.pop(key)
+
+    def report(self) -> NodeReport:
+        """The whole node as of the last look; call `update` first.
+
+        Raises:
+            InvariantError: nobody has looked yet.
+        """
+        if self._head is None:
+            raise InvariantError("a report is wanted before anybody looked at the node")
+        return _put_together(self._head, self._reports.values())
 
     def everything(self) -> tuple[ReportKey, ...]:
         """What a report from the beginning consists of."""
@@ -133,6 +149,18 @@ class ReportBook:
             else:
                 removed.append(key)
         return Report(self.epoch, since, revision, head, tuple(friends), tuple(removed))
+
+
+def _put_together(head: ReportHead, friends: Iterable[FriendReport]) -> NodeReport:
+    return NodeReport(
+        head.local_public_key,
+        head.relays,
+        head.index_servers,
+        tuple(sorted(friends, key=lambda one: (one.name, one.public_key))),
+        head.open_invoices,
+        head.open_payments,
+        head.connections,
+    )
 
 
 def _open_payments(intents: dict[PaymentId, Intent]) -> int:
@@ -183,14 +211,5 @@ class ReportMirror:
         if not self._is_complete or self._head is None:
             return None
         if self._made is None:
-            head = self._head
-            friends = sorted(self._friends.values(), key=lambda one: (one.name, one.public_key))
-            self._made = NodeReport(
-                head.local_public_key,
-                head.relays,
-                head.index_servers,
-                tuple(friends),
-                head.open_invoices,
-                head.open_payments,
-            )
+            self._made = _put_together(self._head, self._friends.values())
         return self._made

@@ -6,6 +6,7 @@ Source: PROTOCOL.md, "Reports"; design R30.
 from collections.abc import Iterator
 
 from offset_engine.core.api import (
+    Connections,
     CurrencyReport,
     FriendReport,
     InvoiceReport,
@@ -21,11 +22,16 @@ from offset_engine.core.mutual_credit import Ledger
 from offset_engine.core.payer import Intent, PayFailure, PayStage
 from offset_engine.core.signing import terms_hash
 from offset_engine.core.state import NodeState
-from offset_engine.core.token_channel import Incoming, Inconsistent, are_terms_acceptable
+from offset_engine.core.token_channel import (
+    Incoming,
+    Inconsistent,
+    MoveTokenHashed,
+    are_terms_acceptable,
+)
 from offset_engine.core.values import Currency, PublicKey
 
 
-def report(state: NodeState) -> NodeReport:
+def report(state: NodeState, connections: Connections = Connections()) -> NodeReport:  # noqa: B008  a value
     """The whole node; friends ascending by name, then key."""
     friends = [friend_report(friend, state.local_public_key) for friend in state.friends.values()]
     return NodeReport(
@@ -35,6 +41,7 @@ def report(state: NodeState) -> NodeReport:
         tuple(sorted(friends, key=lambda one: (one.name, one.public_key))),
         len(state.invoices),
         sum(1 for intent in state.intents.values() if intent.ended_ms is None),
+        connections,
     )
 
 
@@ -56,7 +63,7 @@ def friend_report(friend: Friend, local: PublicKey) -> FriendReport:
         consistent.active_remote if consistent is not None else (),
         ours,
         theirs,
-        channel.last_incoming,
+        _signed(channel.last_incoming),
         consistent.token_info if consistent is not None else None,
         consistent is not None and isinstance(consistent.direction, Incoming),
         sum(
@@ -65,6 +72,15 @@ def friend_report(friend: Friend, local: PublicKey) -> FriendReport:
         ),
         friend.lost,
     )
+
+
+def _signed(last: MoveTokenHashed | None) -> MoveTokenHashed | None:
+    """A friend's last token, unless it is the one every channel begins with, which nobody signed."""
+    if last is None:
+        return None
+    info = last.token_info
+    is_first = not info.inconsistency_counter and not info.move_token_counter
+    return None if is_first else last
 
 
 def _currencies(friend: Friend) -> tuple[CurrencyReport, ...]:

@@ -5,7 +5,7 @@ programs of the same user at a socket file. Each connection has one task and one
 
 ```
 connection.receive ─▶ session.received ─▶ LocalClient ─▶ session.finish ─┐
-engine: notices, saved batches ─▶ session.told, report_changed ──────────┼─▶ session.take ─▶ connection
+engine: notices, report changes ▶ session.told, report_changed ──────────┼─▶ session.take ─▶ connection
 trusted directory ─▶ session.set_permissions, or close NOT_AUTHORIZED ───┘
 ```
 
@@ -31,7 +31,7 @@ import anyio.lowlevel
 import anyio.to_thread
 from anyio.abc import TaskStatus
 
-from offset_engine.client import CommandRefusedError, InvoiceTerms
+from offset_engine.client import REPORT_PAUSE_MS, CommandRefusedError, InvoiceTerms
 from offset_engine.core.api import Batch, Command, CommandFault, Notice
 from offset_engine.core.app_messages import (
     ALL_PERMISSIONS,
@@ -71,6 +71,7 @@ from offset_engine.net.app_socket import serve_socket
 from offset_engine.net.connection import Connection
 from offset_engine.net.engine import Engine
 from offset_engine.net.local_client import LocalClient
+from offset_engine.net.node_log import NodeLog
 from offset_engine.net.servers import run_services
 from offset_engine.net.transport import Endpoint
 
@@ -80,8 +81,6 @@ CONNECTIONS_MAX: Final = 256
 CONNECTIONS_PER_APP_MAX: Final = 16
 REREAD_MS: Final = 500
 """How often the trusted directory is looked at while apps are connected."""
-REPORT_PAUSE_MS: Final = 100
-"""Shortest time between two looks at the report for those who follow it (design R30)."""
 _QUICK_S: Final = 0.002
 """A question that took no longer needs no pause."""
 _OUTPUT_BYTES: Final = 65_536
@@ -135,7 +134,7 @@ class AppService:
         self._owners = AppOwners()
         self._apps: dict[_App, None] = {}
         self._reading = anyio.Lock()
-        self._is_saved = anyio.Event()
+        self._has_news = anyio.Event()
         self._has_apps = anyio.Event()
 
     @property
@@ -153,13 +152,13 @@ class AppService:
     async def run(self) -> None:
         """Watch the node and the trusted directory, forever; once at a time."""
         self._engine.watchers[self] = self._tell
-        self._engine.on_saved = self._saved
+        self._engine.report_watchers[self] = self._report_changed
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._follow_report)
                 tasks.start_soon(self._follow_tickets)
         finally:
-            self._engine.on_saved = None
+            del self._engine.report_watchers[self]
             del self._engine.watchers[self]
 
     def _tell(self, notice: Notice | None) -> None:
@@ -173,23 +172,23 @@ class AppService:
             app.session.told(notice, apps)
             app.pump()
 
-    def _saved(self) -> None:
+    def _report_changed(self) -> None:
         if self._is_followed():
-            self._is_saved.set()
+            self._has_news.set()
 
     def _is_followed(self) -> bool:
         return any(app.session.is_following for app in self._apps)
 
     async def _follow_report(self) -> None:
         while True:
-            await self._is_saved.wait()
-            self._is_saved = anyio.Event()
+            await self._has_news.wait()
+            self._has_news = anyio.Event()
             self._look()
             await anyio.sleep(REPORT_PAUSE_MS / 1000)
 
     def _look(self) -> None:
         """Bring the book up to date and tell everybody who follows it."""
-        keys = self._book.update(self._engine.state)
+        keys = self._book.update(self._engine.state, self._engine.connections)
         if keys:
             for app in self._apps:
                 app.session.report_changed(keys)
@@ -305,8 +304,7 @@ class AppService:
         try:
             answer = await finding
         except CommandRefusedError as refused:
-            detail = str(refused).rpartition(": ")[0]
-            session.finish(number, None, refused.fault, detail)
+            session.finish(number, None, refused.fault, refused.detail)
         else:
             session.finish(number, answer)
 
@@ -393,6 +391,7 @@ async def run_node(
     service = AppService(engine, trusted)
     async with anyio.create_task_group() as tasks:
         await tasks.start(engine.run)
+        tasks.start_soon(NodeLog(engine).run)
         bound = await tasks.start(partial(run_services, endpoint, addresses, [service]))
         if socket_path is not None:
             try:

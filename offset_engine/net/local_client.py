@@ -4,13 +4,14 @@ Source: design R30, R47; PROTOCOL.md, "Commands".
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
 
 from offset_engine.client import (
+    REPORT_PAUSE_MS,
     Client,
     CommandRefusedError,
     HistoryEntry,
@@ -30,12 +31,22 @@ from offset_engine.core.api import (
     PayReport,
     PendingReport,
 )
+from offset_engine.core.app_messages import ALL_PERMISSIONS, AppPermissions
+from offset_engine.core.app_report import ReportBook
 from offset_engine.core.payer import PayFailure, PayStage
-from offset_engine.core.report import invoice_report, pay_report, pending, report
+from offset_engine.core.report import invoice_report, pay_report, pending
 from offset_engine.core.signing import DECIMALS_NONE, Invoice, invoice_buffer
-from offset_engine.core.values import CREDITS_MAX, DESCRIPTION_BYTES_MAX, InvoiceId, PaymentId
+from offset_engine.core.values import (
+    CREDITS_MAX,
+    DESCRIPTION_BYTES_MAX,
+    InvoiceId,
+    PaymentId,
+    PublicKey,
+    Uid,
+)
 from offset_engine.errors import TransportError
 from offset_engine.net.engine import Engine
+from offset_engine.net.report_news import SWITCHED_OFF, ReportNews
 
 CHANGES_MAX: Final = 1_024
 
@@ -71,7 +82,7 @@ class LocalWatcher(Watcher):
         """
         await self._news.wait()
         if self._is_over and not self._changes and not self._missed:
-            raise TransportError("this card is switched off")
+            raise TransportError(SWITCHED_OFF)
         if not self._is_over:
             self._news = anyio.Event()
         changes, self._changes = tuple(self._changes), {}
@@ -85,6 +96,22 @@ class LocalClient(Client):
     def __init__(self, engine: Engine) -> None:
         """Talk to this engine; it must be running for commands to be answered."""
         self._engine = engine
+        self._book: Final = ReportBook(Uid(bytes(Uid.SIZE)))
+
+    @property
+    def is_connected(self) -> bool:
+        """See `Client.is_connected`."""
+        return not self._engine.is_over
+
+    @property
+    def permissions(self) -> AppPermissions:
+        """See `Client.permissions`."""
+        return ALL_PERMISSIONS
+
+    @property
+    def node(self) -> PublicKey | None:
+        """See `Client.node`."""
+        return self._engine.state.local_public_key
 
     async def command(self, command: Command | Batch) -> tuple[Notice, ...]:
         """See `Client.command`."""
@@ -95,7 +122,39 @@ class LocalClient(Client):
 
     async def report(self) -> NodeReport:
         """See `Client.report`."""
-        return report(self._engine.state)
+        return self._look()
+
+    def _need_running(self) -> None:
+        if self._engine.is_over:
+            raise TransportError(SWITCHED_OFF)
+
+    def _look(self) -> NodeReport:
+        self._book.update(self._engine.state, self._engine.connections)
+        return self._book.report()
+
+    async def reports(self) -> AsyncGenerator[NodeReport, None]:
+        """See `Client.reports`."""
+        self._need_running()
+        news = ReportNews()
+
+        def on_notice(notice: Notice | None) -> None:
+            if notice is None:
+                news.end(SWITCHED_OFF)
+
+        self._engine.watchers[news] = on_notice
+        self._engine.report_watchers[news] = news.tell
+        try:
+            last: NodeReport | None = None
+            while True:
+                now = self._look()
+                if now != last:
+                    last = now
+                    yield now
+                    await anyio.sleep(REPORT_PAUSE_MS / 1000)
+                await news.wait()
+        finally:
+            del self._engine.report_watchers[news]
+            del self._engine.watchers[news]
 
     async def pay_report(self, payment_id: PaymentId) -> PayReport | None:
         """See `Client.pay_report`."""
@@ -173,6 +232,7 @@ class LocalClient(Client):
     @asynccontextmanager
     async def watch(self) -> AsyncIterator[LocalWatcher]:
         """See `Client.watch`."""
+        self._need_running()
         watcher = LocalWatcher()
         self._engine.watchers[watcher] = watcher.tell
         try:

@@ -74,6 +74,7 @@ from offset_engine.core.signing import Invoice
 from offset_engine.core.values import WALL_MS_MAX, InvoiceId, PaymentId, PublicKey, Timers
 from offset_engine.errors import TransportError
 from offset_engine.net.app_connection import AppConnection, Dial, by_address, by_socket
+from offset_engine.net.report_news import ReportNews
 
 __all__ = ["Dial", "RemoteClient", "RemoteWatcher", "by_address", "by_socket", "open_remote"]
 
@@ -130,22 +131,21 @@ class RemoteClient(Client):
         self._line = AppConnection(make, timers, self._take, self._lost)
         self._watchers: dict[RemoteWatcher, None] = {}
         self._mirror = ReportMirror()
-        self._report_news = anyio.Event()
-        self._followers = 0
+        self._followers: dict[ReportNews, None] = {}
 
     @property
     def is_connected(self) -> bool:
-        """Whether requests can be made."""
+        """See `Client.is_connected`."""
         return self._line.is_connected
 
     @property
     def permissions(self) -> AppPermissions:
-        """What the node lets us do, as it said last."""
+        """See `Client.permissions`."""
         return self._line.permissions
 
     @property
     def node(self) -> PublicKey | None:
-        """The node's key, as it said last."""
+        """See `Client.node`."""
         return self._line.node
 
     async def wait_connected(self) -> None:
@@ -166,7 +166,8 @@ class RemoteClient(Client):
         for watcher in self._watchers:
             watcher.end(why)
         self._watchers.clear()
-        self._report_news.set()
+        for news in self._followers:
+            news.end(why)
 
     def _take(self, message: Changed | Report) -> None:
         if isinstance(message, Changed):
@@ -175,7 +176,8 @@ class RemoteClient(Client):
             return
         self._mirror.take(message)
         if message.revision is not None:
-            self._report_news.set()
+            for news in self._followers:
+                news.tell()
 
     async def _ask(self, what: Command | Batch | Question, wanted: type[_A]) -> _A:
         answer = await self._line.request(what)
@@ -197,7 +199,7 @@ class RemoteClient(Client):
         return await self._synchronise()
 
     async def _synchronise(self) -> NodeReport:
-        mirror, is_following = self._mirror, self._followers > 0
+        mirror, is_following = self._mirror, bool(self._followers)
         await self._ask(Sync(mirror.epoch, mirror.revision, is_following), Done)
         report = mirror.report()
         if report is None:
@@ -209,27 +211,20 @@ class RemoteClient(Client):
         return report
 
     async def reports(self) -> AsyncGenerator[NodeReport, None]:
-        """The report now, and again after every change, at most ten times a second.
-
-        Raises:
-            CommandRefusedError: the app may not see it.
-            TransportError: the connection was lost.
-        """
-        self._followers += 1
+        """See `Client.reports`; changes arrive by themselves meanwhile."""
+        news = ReportNews()
+        self._followers[news] = None
         try:
             last = await self._synchronise()
             yield last
             while True:
-                await self._report_news.wait()
-                self._report_news = anyio.Event()
-                if not self._line.is_connected:
-                    raise TransportError("the connection to the card was lost")
+                await news.wait()
                 now = self._mirror.report()
                 if now is not None and now != last:
                     last = now
                     yield now
         finally:
-            self._followers -= 1
+            del self._followers[news]
             if not self._followers:
                 self._line.say(Sync(self._mirror.epoch, self._mirror.revision))
 

@@ -43,6 +43,14 @@ def warning_of(address: str) -> str | None:
     return _sentence(host, host.strip("[]")) if _is_ip(host) else None
 
 
+def is_this_machine(address: str) -> bool:
+    """Whether only programs on this machine can dial a canonical address; names are not looked up."""
+    host = address.rpartition(":")[0]
+    if _is_ip(host):
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
 async def looked_up_warning_of(address: str) -> str | None:
     """Like `warning_of`, but a name is looked up, once and for at most a few seconds."""
     host, _, port = address.rpartition(":")

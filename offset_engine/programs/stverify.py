@@ -23,6 +23,7 @@ from offset_engine.files import (
     FriendCard,
     Identity,
     Invite,
+    SealedIdentity,
     Ticket,
     Token,
     Verdict,
@@ -182,7 +183,7 @@ def _owner(content: Content) -> PublicKey | None:
     match content:
         case Identity():
             return public_key_of(content.private_key)
-        case Ticket() | AppTicket() | FriendCard():
+        case SealedIdentity() | Ticket() | AppTicket() | FriendCard():
             return content.public_key
         case Invite() | Answer():
             return content.card.public_key

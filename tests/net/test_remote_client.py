@@ -108,7 +108,7 @@ async def remote_party(way: str) -> AsyncIterator[RemoteParty]:
             tasks.cancel_scope.cancel()
 
 
-@covers("PAY-01", "PAY-06", "PAY-07", "PAY-08", "PAY-15")
+@covers("PAY-01", "PAY-06", "PAY-07", "PAY-08", "PAY-15", "FIX-01", "CTL-04", "RMP-18")
 @pytest.mark.parametrize("way", ["tcp", "socket"])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_remote_client(check: Check, way: str):

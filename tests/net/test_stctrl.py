@@ -33,7 +33,7 @@ from offset_engine.net.servers import run_services
 from offset_engine.net.transport import Endpoint
 from offset_engine.programs import stctrl, stmgr, stverify
 from offset_engine.programs.arguments import Output, RefusedError
-from offset_engine.village import OUSD, Village, open_village
+from offset_engine.village import OUSD, Friendship, Village, open_village
 from tests.covers import covers
 from tests.net.test_server_programs import first_line, running
 from tests.shell.test_client import CHAIN
@@ -133,6 +133,7 @@ def befriend(world: World, stack: ExitStack) -> None:
     process = stack.enter_context(running("strelay", "-i", relay, "-l", "127.0.0.1:0", "--json"))
     address = json.loads(first_line(process))["address"]
     manage("relay-ticket", "-i", relay, "-a", address, "-o", world.file("my.relay"))
+    assert "only programs on it" in world.capsys.readouterr().err
     both = ((world.bob, world.charli), (world.charli, world.bob))
     for card, _ in both:
         assert world.do(card, "config", "add-relay", "-r", world.file("my.relay"), "-n", "r") == ""
@@ -157,7 +158,7 @@ def _is_ready(friend: dict) -> bool:
 @covers(
     *("CTL-01", "CTL-03", "CTL-05", "CTL-07", "CTL-08", "CTL-10", "CTL-11", "CTL-15", "CTL-18"),
     *("CTL-19", "CTL-20", "CTL-25", "CTL-26", "CTL-27", "CTL-29", "CTL-31", "CTL-33", "CTL-34"),
-    *("CTL-35", "CTL-37", "FIX-02", "FIX-07", "FIX-08"),
+    *("CTL-35", "CTL-37", "FIX-02", "FIX-07", "FIX-08", "FIX-38", "FIX-39"),
 )
 def test_two_cards_and_a_payment_from_invoice_to_receipt(world: World) -> None:
     bob, charli = world.bob, world.charli
@@ -220,7 +221,9 @@ def check_what_is_left(world: World) -> None:
     bob, charli = world.bob, world.charli
     world.until(charli, lambda friends: friends[0]["currencies"][0]["balance"] == "50")
     assert world.ask(charli, "info", "balance")["balances"] == {"FST": "50"}
-    assert "B = -50" in world.do(bob, "info", "friend", "-n", "charli")
+    shown = world.do(bob, "info", "friend", "-n", "charli")
+    assert "B = -50" in shown
+    assert "\nrelay: 127.0.0.1:" in shown
     (entry,) = world.ask(bob, "info", "history")["history"]
     assert (entry["status"], entry["invoice"]["amount"]) == ("paid", "50")
     assert "bread" in world.do(charli, "info", "history", "-k", "invoices")
@@ -289,7 +292,9 @@ def test_friends_and_currencies_are_changed_step_by_step(world: World) -> None:
     config("disable-friend", *named)
     config("set-currency-rate", *named, "-c", "EUR", "-m", "5", "-a", "7")
     shown = world.do(bob, "info", "friend", *named)
-    assert "EUR: not agreed by the friend yet, limit 0, rate 5/2^32 + 7, closed" in shown
+    assert "EUR: not agreed by the friend yet, limit 0, rate 5/2^32 + 7 (0.000 %), closed" in (
+        shown
+    )
     config("close-currency", *named, "-c", "FST")
     assert world.ask(bob, "config", "remove-currency", *named, "-c", "EUR")["removed"]
     assert "not in use" in refused("remove-currency", *named, "-c", "EUR")
@@ -438,16 +443,19 @@ class BobInVillage:
 
     async def run(self, *argv: str) -> None:
         args = stctrl._parser().parse_args(["-I", "x", "-T", "x", *argv])
-        output = Output("stctrl", as_json=False, verbose=False)
+        output = Output("stctrl", as_json=args.json, verbose=False)
         ticket = Ticket(self.village.people["Bob"].key, self.address)
         with anyio.fail_after(WAIT_S):
             await stctrl._talk(APP, ticket, self.address, args, output)
 
 
 @asynccontextmanager
-async def bob_in_village() -> AsyncIterator[BobInVillage]:
+async def bob_in_village(
+    friendships: tuple[Friendship, ...] = CHAIN,
+) -> AsyncIterator[BobInVillage]:
+    size = len({name for one in friendships for name in (one.one, one.other)})
     async with (
-        open_village(3, friendships=CHAIN, relay_count=1, on_disk=False) as village,
+        open_village(size, friendships=friendships, relay_count=1, on_disk=False) as village,
         anyio.create_task_group() as tasks,
     ):
         bob = village.people["Bob"]

@@ -5,8 +5,8 @@ them charges 0.01. `check_client` runs every check, each in a party of its own.
 """
 
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final, Protocol
 
 import anyio
@@ -20,6 +20,7 @@ from offset_engine.client import (
     InvoiceRecord,
     InvoiceReport,
     InvoiceTerms,
+    NodeReport,
     Notice,
     PayFailure,
     PaymentRecord,
@@ -32,20 +33,24 @@ from offset_engine.core.api import (
     InvoiceChanged,
     Pay,
     PayChanged,
+    ServerState,
     SetFriendName,
 )
+from offset_engine.core.app_messages import ALL_PERMISSIONS
 from offset_engine.core.crypto import public_key_of
 from offset_engine.core.signing import Commit, Invoice
 from offset_engine.core.values import (
     CREDITS_MAX,
     Currency,
     InvoiceId,
+    NamedAddress,
     PaymentId,
     PrivateKey,
     PublicKey,
     Rate,
     Signature,
 )
+from offset_engine.errors import TransportError
 from offset_engine.files import verify_commit, verify_receipt
 
 OUSD: Final = Currency("OUSD")
@@ -235,11 +240,14 @@ async def accepts_a_commit_again_after_it_was_accepted(party: Party) -> None:
 
 
 async def refuses_commits_that_do_not_verify(party: Party) -> None:
-    _, payment_id, commit = await committed(party)
+    invoice, payment_id, commit = await committed(party)
     damaged = _replace(commit, signature=Signature(bytes(64)))
     foreign = _replace(commit, invoice_id=NOBODY)
     assert await refused(party.seller.accept_commit(damaged)) is CommandFault.INVALID_COMMIT
     assert await refused(party.seller.hold(damaged)) is CommandFault.INVALID_COMMIT
+    kept = await party.seller.invoice_report(invoice.invoice_id)
+    assert isinstance(kept, InvoiceReport)
+    assert kept.registered is None, "what is not genuine is not even kept"
     assert await refused(party.seller.accept_commit(foreign)) is CommandFault.INVOICE_DOES_NOT_EXIST
     await party.seller.accept_commit(commit)
     assert (await party.buyer.wait_pay(payment_id)).stage is PayStage.PAID
@@ -398,6 +406,64 @@ async def ends_every_wait_when_the_node_stops(party: Party) -> None:
     assert [type(error).__name__ for error in failures] == ["TransportError"]
 
 
+async def reports_follow_every_change(party: Party) -> None:
+    async with (
+        aclosing(party.buyer.reports()) as reports,
+        aclosing(party.buyer.reports()) as others,
+    ):
+        first = await anext(reports)
+        assert first == await party.buyer.report() == await anext(others)
+        await party.buyer.add_friend(STRANGER, (), "Stranger")
+        for one in (reports, others):
+            with anyio.fail_after(5):
+                while not any(friend.name == "Stranger" for friend in (await anext(one)).friends):
+                    pass
+        assert STRANGER in [one.public_key for one in (await party.buyer.report()).friends]
+
+
+async def reports_end_when_the_node_stops(party: Party) -> None:
+    buyer = party.buyer
+    async with aclosing(buyer.reports()) as reports:
+        await anext(reports)
+        assert buyer.is_connected
+        await party.stop()
+        with anyio.fail_after(5), pytest.raises(TransportError):
+            await _exhaust(reports)
+    assert not buyer.is_connected
+    with pytest.raises(TransportError):
+        await anext(buyer.reports())
+
+
+async def _exhaust(reports: AsyncGenerator[NodeReport, None]) -> None:
+    async for _ in reports:
+        pass
+
+
+async def shows_its_relays_and_the_index_server_that_answers(party: Party) -> None:
+    report = await party.buyer.report()
+    assert party.buyer.node == report.local_public_key
+    assert party.buyer.permissions == ALL_PERMISSIONS
+    configured = [
+        [one.public_key for one in kind] for kind in (report.relays, report.index_servers)
+    ]
+    states = report.connections
+    assert [[one.public_key for one in kind] for kind in (states.relays, states.index_servers)] == (
+        configured
+    )
+    assert report.listening_relays == tuple(configured[0])
+    assert report.connected_index in configured[1]
+    nowhere = NamedAddress(STRANGER, "127.0.0.1:1", "nowhere")
+    await party.buyer.add_relay(nowhere)
+    with anyio.fail_after(5):
+        async with aclosing(party.buyer.reports()) as reports:
+            async for report in reports:
+                last = report.connections.relays[-1]
+                if last.public_key == STRANGER and last.state is ServerState.WAITING:
+                    break
+    assert last.trouble
+    assert STRANGER not in report.listening_relays
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     pays_an_invoice_through_every_stage,
     asks_before_a_fee_above_the_one_agreed,
@@ -419,4 +485,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     changes_friends_and_limits,
     carries_a_batch_out_altogether_or_not_at_all,
     ends_every_wait_when_the_node_stops,
+    reports_follow_every_change,
+    reports_end_when_the_node_stops,
+    shows_its_relays_and_the_index_server_that_answers,
 )

@@ -36,7 +36,10 @@ from offset_engine.core.values import (
 )
 from offset_engine.net import engine as engine_module
 from offset_engine.net.engine import Engine
+from offset_engine.net.index_client import IndexState, IndexStatus
 from offset_engine.net.local_client import LocalClient
+from offset_engine.net.peers import PeersStatus
+from offset_engine.net.relay_listeners import RelayStatus
 from offset_engine.store import MemoryStore
 from tests.fakes import FST, Card
 from tests.net.loopback import until
@@ -103,6 +106,7 @@ class FakePeers:
         self.may_dial: Callable[[str], bool] = lambda _: True
         self.on_send: Callable[[FakeLink, FriendMessage], None] = lambda _link, _message: None
         self.made = 0
+        self.relays: list[RelayStatus] = []
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
         task_status.started()
@@ -127,6 +131,9 @@ class FakePeers:
 
     def back_off(self, friend: PublicKey, pause_ms: int) -> None:
         self.quiet[friend] = pause_ms
+
+    def status(self) -> PeersStatus:
+        return PeersStatus(tuple(self.relays), ())
 
     def link_of(self, friend: PublicKey) -> FakeLink | None:
         return self.links.get(friend)
@@ -172,6 +179,8 @@ class FakeIndex:
         self.questions: list[RoutesRequest] = []
         self.servers: tuple[NamedAddress, ...] = ()
         self.changes = 0
+        self.on_change: Callable[[], None] = lambda: None
+        self.status = IndexStatus(IndexState.NO_SERVER, None, 0, "")
 
     async def run(self) -> None:
         await anyio.sleep_forever()

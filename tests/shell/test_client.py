@@ -50,7 +50,7 @@ async def local_party() -> AsyncIterator[Party]:
         yield LocalParty(village)
 
 
-@covers("PAY-01", "PAY-06", "PAY-07", "PAY-08", "PAY-15")
+@covers("PAY-01", "PAY-06", "PAY-07", "PAY-08", "PAY-15", "FIX-01", "CTL-04", "RMP-18")
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 async def test_local_client(check: Check):
     async with local_party() as party:

@@ -186,6 +186,7 @@ async def test_the_oldest_question_gives_way_when_too_many_wait():
         assert client.answered() == list(range(1, 1_025))
 
 
+@covers("NOD-15")
 async def test_changes_of_edges_reach_the_server():
     friend = public_key_of(PrivateKey(bytes([78]) * 32))
     async with servers(1) as (server,), running(server.named) as client:
@@ -200,6 +201,7 @@ async def test_changes_of_edges_reach_the_server():
         await until(lambda: not graph.reports(me, friend, FST))
 
 
+@covers("NOD-16")
 async def test_a_server_that_stops_is_followed_by_the_next_and_the_next_by_the_first():
     async with servers(1, 2) as (one, two), running(one.named, two.named) as client:
         await until(lambda: client.is_up_at(one.named) or client.is_up_at(two.named))

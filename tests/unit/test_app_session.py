@@ -7,6 +7,7 @@ import pytest
 
 from offset_engine.core import api, app_session
 from offset_engine.core import app_messages as m
+from offset_engine.core.api import Connections, ServerReport, ServerState
 from offset_engine.core.app_codec import decode_node_message, encode_app_message
 from offset_engine.core.app_messages import ALL_PERMISSIONS, AppPermissions, Permission
 from offset_engine.core.app_owners import (
@@ -38,6 +39,7 @@ from offset_engine.core.values import (
     Signature,
     Uid,
 )
+from offset_engine.errors import InvariantError
 from tests.covers import covers
 from tests.unit.store_samples import rich_state
 
@@ -492,6 +494,30 @@ def test_the_report_arrives_whole_and_then_only_what_changed() -> None:
     assert mirror.report() == report(state)
 
 
+@covers("APS-02", "RMP-18")
+def test_a_relay_that_answers_again_is_news_for_the_head_of_the_report() -> None:
+    desk, mirror = Desk(), ReportMirror()
+    session, state = desk.session(), rich_state()
+    waiting = Connections((ServerReport(NODE, ServerState.WAITING, "no answer"),))
+    desk.book.update(state, waiting)
+    sync(session, mirror)
+    shown = mirror.report()
+    assert shown == desk.book.report() == report(state, waiting)
+    assert shown.listening_relays == ()
+    listening = Connections((ServerReport(NODE, ServerState.CONNECTED, ""),))
+    assert desk.book.update(state, listening) == (None,)
+    assert desk.book.update(state, listening) == ()
+    assert sync(session, mirror) == 0
+    shown = mirror.report()
+    assert shown == report(state, listening)
+    assert (shown.listening_relays, shown.connected_index) == ((NODE,), None)
+
+
+def test_nothing_can_be_reported_before_somebody_looked() -> None:
+    with pytest.raises(InvariantError):
+        Desk().book.report()
+
+
 def test_a_long_report_comes_in_pieces_and_counts_only_when_complete() -> None:
     desk, mirror = Desk(), ReportMirror()
     session = desk.session()
@@ -581,7 +607,7 @@ def test_a_revision_of_another_run_or_of_the_future_begins_anew() -> None:
 
 def test_the_mirror_refuses_what_does_not_go_on_from_what_it_knows() -> None:
     mirror = ReportMirror()
-    head = m.ReportHead(NODE, (), (), 0, 0)
+    head = m.ReportHead(NODE, (), (), 0, 0, Connections())
     assert mirror.take(m.Report(EPOCH, None, 5, head, (), ()))
     assert mirror.report() is not None
     assert not mirror.take(m.Report(EPOCH, 6, 7, None, (), ()))
@@ -640,7 +666,7 @@ def test_what_does_not_fit_into_a_message_is_cut_or_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     desk, mirror = Desk(), ReportMirror()
-    state = NodeState(NODE, friends=people(40))
+    state = NodeState(NODE, friends=people(60))
     desk.book.update(state)
     session = desk.session()
     monkeypatch.setattr(app_session, "MESSAGE_BYTES_MAX", 3_000)

@@ -4,6 +4,7 @@ import pytest
 
 from offset_engine.core.framing import FRAME_BYTES_MAX, FrameReader, encode_frame
 from offset_engine.errors import FrameError
+from tests.covers import covers
 
 
 def test_a_frame_is_its_length_and_its_body() -> None:
@@ -52,6 +53,7 @@ def test_frames_before_a_wrong_one_can_still_be_popped() -> None:
         reader.pop()
 
 
+@covers("FIX-45")
 def test_a_long_frame_is_refused_before_its_body_arrives() -> None:
     reader = FrameReader(bytes_max=512)
     assert reader.feed(b"\x02\x00" + bytes(512)) == [bytes(512)]

@@ -101,7 +101,7 @@ def test_the_hop_limit_holds_and_a_long_cheap_label_does_not_hide_a_short_one():
     assert (len(part.keys), part.fee) == (14, 50)
 
 
-@covers("NT66")
+@covers("NT66", "NOD-17", "IDX-12")
 def test_an_excluded_edge_is_avoided_in_its_own_direction_only():
     graph = Graph()
     friends(graph, A, B, 100, 100)
@@ -144,6 +144,8 @@ def test_an_edge_that_only_one_end_reports_is_never_used():
     assert graph.reports(B, A, FST)
 
 
+@covers("IDX-08")
+@covers("IDX-08")
 def test_currencies_do_not_mix():
     graph = Graph()
     friends(graph, A, B, 100)

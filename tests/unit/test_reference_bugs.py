@@ -46,6 +46,7 @@ from offset_engine.core.values import (
     Signature,
     Uid,
 )
+from tests.covers import covers
 from tests.fakes import (
     FST,
     Card,
@@ -239,6 +240,7 @@ def test_terms_swapped_behind_the_same_reset_token_are_not_accepted() -> None:
 # --- currencies -----------------------------------------------------------------------------------
 
 
+@covers("FIX-12")
 def test_a_currency_of_an_inconsistent_channel_can_be_removed() -> None:
     """B7: the node died."""
     wires, (a, b) = chain("a", "b")
@@ -315,6 +317,7 @@ def test_a_removed_and_added_friend_is_online_by_its_new_link_only() -> None:
     assert a.friend(b).is_online
 
 
+@covers("FIX-37")
 def test_a_known_relay_can_be_changed_when_no_more_can_be_added() -> None:
     """B37."""
     a = Card("a", 1)

@@ -5,9 +5,12 @@ import pytest
 from offset_engine.core.api import (
     AddRelay,
     CommitInvoice,
+    Connections,
     DisputeFriend,
     Pay,
     RegisterCommit,
+    ServerReport,
+    ServerState,
     SetFriendCurrencyRate,
 )
 from offset_engine.core.crypto import public_key_of
@@ -77,6 +80,17 @@ def test_an_active_currency_without_settings_is_shown_all_the_same() -> None:
     assert (only.currency, only.max_debt, only.balance) == (FST, 0, 0)
 
 
+def test_a_friend_that_never_signed_has_no_last_token() -> None:
+    a, b = Card("a", 1), Card("b", 2)
+    befriend(a, b)
+    for one, other in ((a, b), (b, a)):
+        shown = friend_report(one.friend(other), one.key)
+        assert shown.last_incoming is None
+        assert shown.is_consistent
+    assert a.do(DisputeFriend(b.key)) is None
+    assert friend_report(a.friend(b), a.key).last_incoming is None
+
+
 @covers("PT36", "PT37")
 def test_terms_are_shown_from_our_view_with_the_hash_that_accepts_them() -> None:
     wires, (a, b) = chain("a", "b")
@@ -116,6 +130,7 @@ def test_a_friend_we_cannot_read_is_marked() -> None:
     assert friend_report(a.friend(b), a.key).is_unreadable
 
 
+@covers("FIX-38")
 def test_the_whole_node_lists_friends_by_name() -> None:
     a = Card("a", 1)
     for name, number in (("zoe", 2), ("ann", 3), ("ann", 4)):
@@ -130,6 +145,22 @@ def test_the_whole_node_lists_friends_by_name() -> None:
     assert (shown.local_public_key, shown.relays) == (a.key, (relay,))
     assert len(shown.index_servers) == 1
     assert (shown.open_invoices, shown.open_payments) == (1, 0)
+
+
+def test_the_connected_index_server_and_the_relays_that_listen_are_told_apart() -> None:
+    a = Card("a", 1)
+    keys = [public_key_of(PrivateKey(bytes([n]) * 32)) for n in (1, 2)]
+    idle, waiting, up = ServerState.IDLE, ServerState.WAITING, ServerState.CONNECTED
+    assert report(a.state).connected_index is None
+    shown = report(
+        a.state,
+        Connections(
+            (ServerReport(keys[0], up, ""), ServerReport(keys[1], waiting, "no answer")),
+            (ServerReport(keys[0], idle, ""), ServerReport(keys[1], up, "")),
+        ),
+    )
+    assert shown.listening_relays == (keys[0],)
+    assert shown.connected_index == keys[1]
 
 
 def test_open_payments_are_those_that_have_not_ended() -> None:

@@ -202,7 +202,7 @@ def test_reconnecting_makes_no_new_token() -> None:
     assert (direction(low, high), direction(high, low), counter(low, high)) == before
 
 
-@covers("PT03", "PAY-23")
+@covers("PT03", "PAY-23", "NOD-14")
 def test_a_currency_is_active_once_both_list_it() -> None:
     low, high = Card("low", 1), Card("high", 2)
     wires = Wires(low, high)
@@ -268,7 +268,7 @@ def test_eight_credits_with_two_of_fees_leave_a_receipt_and_no_trace() -> None:
     assert_settled(a, b)
 
 
-@covers("PT05", "PAY-04", "PAY-19")
+@covers("PT05", "PAY-04", "PAY-19", "NOD-13")
 def test_the_limit_is_exact_and_counts_what_is_owed_the_other_way() -> None:
     wires, (a, b) = chain("a", "b", limits=(0, 10))
 
@@ -394,7 +394,7 @@ def test_only_a_mediator_minds_whether_its_currency_is_open(
     assert_settled(a, m, b)
 
 
-@covers("PT13", "PAY-25")
+@covers("PT13", "PAY-25", "NOD-11")
 @pytest.mark.parametrize("why", ["offline", "inconsistent", "inactive"])
 def test_a_mediator_cancels_at_once_what_it_cannot_pass_on(why: str) -> None:
     wires, (a, m, b) = chain("a", "m", "b")

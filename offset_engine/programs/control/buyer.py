@@ -34,19 +34,21 @@ from offset_engine.files import (
     write_receipt,
 )
 from offset_engine.programs.arguments import Json, RefusedError
+from offset_engine.programs.control.amounts import add_amount, add_units
 from offset_engine.programs.control.session import (
     Group,
     NotPossibleError,
     RefusedByNodeError,
     Session,
     add_file,
+    add_style,
     add_yes,
-    credit_amount,
     drop_file,
     has_person,
     need_new,
 )
-from offset_engine.programs.control.showing import FAILURES, pay_values
+from offset_engine.programs.control.showing import pay_values
+from offset_engine.sentences import failure_sentence
 
 _ENDED = (PayStage.PAID, PayStage.FAILED)
 
@@ -57,20 +59,24 @@ def add_commands(group: Group) -> None:
     add_file(pay, "-i", "--invoice", "the invoice to pay")
     add_file(pay, "-p", "--payment", "the payment handle to write")
     add_file(pay, "-c", "--commit", "the commit to write")
-    pay.add_argument(
+    add_amount(
+        pay,
         "--max-fee",
-        type=credit_amount,
-        metavar="N",
-        help="most to pay in fees; without it you are asked, if there is a terminal to ask at",
+        required=False,
+        what="most to pay in fees; without it you are asked, if there is a terminal to ask at",
     )
+    add_units(pay, "max_fee")
+    add_style(pay)
     add_yes(pay)
     status = group.add("payment-status", "Wait for a payment's end; writes the receipt.", _status)
     add_file(status, "-p", "--payment", "the payment handle; deleted when the payment is over")
     add_file(status, "-r", "--receipt", "the receipt to write")
+    add_style(status)
     status.add_argument("--no-wait", action="store_true", help="only say how the payment stands")
     commit = group.add("get-commit", "Write the commit of a payment once more.", _get_commit)
     add_file(commit, "-p", "--payment", "the payment handle")
     add_file(commit, "-c", "--commit", "the commit to write")
+    add_style(commit)
     cancel = group.add("cancel-payment", "Give up a payment that has no commit yet.", _cancel)
     add_file(cancel, "-p", "--payment", "the payment handle; deleted when the payment is over")
 
@@ -87,7 +93,7 @@ async def _pay_invoice(session: Session) -> None:
     is_asking = args.max_fee is None and not args.yes and has_person()
     max_fee = CREDITS_MAX if args.max_fee is None else args.max_fee
     payment_id = PaymentId(os.urandom(PaymentId.SIZE))
-    write(args.payment, PaymentHandle(payment_id))
+    write(args.payment, PaymentHandle(payment_id), style=session.style)
     try:
         await session.do(Pay(payment_id, invoice, max_fee, 0 if is_asking else None))
     except RefusedByNodeError:
@@ -149,11 +155,11 @@ def _write_commit(session: Session, invoice: Invoice, commit: Commit) -> None:
     verdict = verify_commit(invoice, commit)
     if verdict.failed is not None:
         raise NotPossibleError(f"the node's commit is not valid: {verdict.failed.value}")
-    write_commit(session.args.commit, commit)
+    write_commit(session.args.commit, commit, style=session.style)
 
 
 def _reason(report: PayReport | PaymentRecord) -> str:
-    return "it failed" if report.failure is None else FAILURES[report.failure]
+    return failure_sentence(report.failure)
 
 
 async def _drop(session: Session, payment_id: PaymentId) -> None:
@@ -205,7 +211,7 @@ async def _write_receipt(session: Session, report: PayReport | PaymentRecord) ->
     verdict = verify_receipt(report.invoice, report.receipt)
     if verdict.failed is not None:
         raise NotPossibleError(f"the node's receipt is not valid: {verdict.failed.value}")
-    write_receipt(session.args.receipt, report.receipt)
+    write_receipt(session.args.receipt, report.receipt, style=session.style)
     await _acknowledge(session, report)
 
 

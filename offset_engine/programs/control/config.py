@@ -4,6 +4,7 @@ Each command does the one step it names, as in the original: a friend is added d
 open a currency. Names are chosen here and are unique here.
 """
 
+import argparse
 from collections.abc import Sequence
 from typing import Final
 
@@ -33,6 +34,7 @@ from offset_engine.core.values import NamedAddress, Rate
 from offset_engine.errors import FileError
 from offset_engine.files import FriendCard, Role, load, load_ticket, shown
 from offset_engine.programs.arguments import Json
+from offset_engine.programs.control.amounts import add_amount, add_units, percent_mul
 from offset_engine.programs.control.session import (
     Group,
     NotPossibleError,
@@ -46,7 +48,6 @@ from offset_engine.programs.control.session import (
     add_yes,
     canonical,
     canonical_relays,
-    credit_amount,
     has_person,
     small_number,
 )
@@ -85,9 +86,9 @@ def _add_friend_commands(group: Group) -> None:
     add_name(friend, "friend")
     friend.add_argument("--enable", action="store_true", help="connect to the friend at once")
     friend.add_argument("--currency", type=a_currency, metavar="CUR", help="currency to open")
-    friend.add_argument(
-        "--limit", type=credit_amount, metavar="N", help="most the friend may owe in that currency"
-    )
+    add_amount(friend, "--limit", required=False, what="most the friend may owe in that currency")
+    add_units(friend, "limit")
+    friend.add_check(_need_both)
     relays = group.add("set-friend-relays", "Take a friend's relays from its card.", _set_relays)
     add_file(relays, "-f", "--friend", "the friend's card")
     add_name(relays, "friend")
@@ -106,6 +107,11 @@ def _add_friend_commands(group: Group) -> None:
     add_yes(reset)
 
 
+def _need_both(args: argparse.Namespace) -> None:
+    if (args.currency is None) != (args.limit is None):
+        raise argparse.ArgumentTypeError("--currency and --limit are given together or not at all")
+
+
 def _add_currency_commands(group: Group) -> None:
     for name, (what, _) in _CURRENCY_SWITCHES.items():
         switch = group.add(name, what, _switch_currency)
@@ -114,17 +120,25 @@ def _add_currency_commands(group: Group) -> None:
     limit = group.add("set-currency-max-debt", "Set the most a friend may owe.", _set_max_debt)
     add_name(limit, "friend")
     add_currency(limit)
-    limit.add_argument(
-        "-m", "--mdebt", required=True, type=credit_amount, metavar="N", help="credits"
-    )
+    add_amount(limit, "-m", "--mdebt", what="credits")
+    add_units(limit, "mdebt")
     rate = group.add("set-currency-rate", "Set the fee for forwarding for a friend.", _set_rate)
     add_name(rate, "friend")
     add_currency(rate)
-    for short, name, what in (
-        ("-m", "--mul", "part of the amount, in units of 1/2^32"),
-        ("-a", "--add", "credits on top"),
-    ):
-        rate.add_argument(short, name, required=True, type=small_number, metavar="N", help=what)
+    part = rate.add_mutually_exclusive_group(required=True)
+    part.add_argument(
+        "-m", "--mul", type=small_number, metavar="N", help="part of the amount, in 1/2^32"
+    )
+    part.add_argument(
+        "--percent",
+        dest="mul",
+        type=percent_mul,
+        metavar="P",
+        help="part of the amount in percent, like 0.5",
+    )
+    rate.add_argument(
+        "-a", "--add", required=True, type=small_number, metavar="N", help="credits on top"
+    )
     remove = group.add("remove-currency", "Stop using a currency with a friend.", _remove_currency)
     add_name(remove, "friend")
     add_currency(remove)
@@ -190,8 +204,6 @@ def _named(servers: Sequence[NamedAddress], name: str, kind: str) -> NamedAddres
 
 async def _add_friend(session: Session) -> None:
     args = session.args
-    if (args.currency is None) != (args.limit is None):
-        raise NotPossibleError("--currency and --limit are given together or not at all")
     card = load(args.friend, FriendCard)
     relays = canonical_relays(card.relays, args.friend)
     report = await session.client.report()

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from offset_engine.client import HistoryKind
 from offset_engine.core.api import HISTORY_PAGE_MAX
 from offset_engine.core.app_messages import Permission
-from offset_engine.files import FriendCard, Token, shown, verify_token, write
+from offset_engine.files import FriendCard, Token, shown, write
 from offset_engine.programs.control import showing
 from offset_engine.programs.control.session import (
     Group,
@@ -14,6 +14,7 @@ from offset_engine.programs.control.session import (
     add_file,
     add_force,
     add_name,
+    add_style,
     small_number,
 )
 
@@ -30,6 +31,7 @@ def add_commands(group: Group) -> None:
     add_name(token, "friend")
     add_file(token, "-t", "--token", "the token to write")
     add_force(token)
+    add_style(token)
     ticket = group.add("export-ticket", "Write the friend card to give to others.", _export)
     add_file(ticket, "-t", "--ticket", "the friend card to write")
     add_force(ticket)
@@ -56,15 +58,18 @@ def add_commands(group: Group) -> None:
 
 
 async def _relays(session: Session) -> None:
-    relays = (await session.client.report()).relays
-    values = {"relays": showing.server_values(relays)}
-    session.output.result(values, showing.server_table("relay", relays))
+    report = await session.client.report()
+    relays, states = report.relays, report.connections.relays
+    values = {"relays": showing.server_values(relays, states)}
+    session.output.result(values, showing.server_table("relay", relays, states))
 
 
 async def _index(session: Session) -> None:
-    servers = (await session.client.report()).index_servers
-    values = {"index_servers": showing.server_values(servers)}
-    session.output.result(values, showing.server_table("index server", servers))
+    report = await session.client.report()
+    servers, states = report.index_servers, report.connections.index_servers
+    values = {"index_servers": showing.server_values(servers, states)}
+    text = showing.server_table("index server", servers, states, report.connected_index)
+    session.output.result(values, text)
 
 
 async def _friends(session: Session) -> None:
@@ -109,10 +114,7 @@ async def _last_token(session: Session) -> None:
     if last is None:
         raise NotPossibleError(f"{shown(args.name)} has not signed anything yet")
     token = Token(last.prefix_hash, last.rand_nonce, last.new_token, last.token_info)
-    if verify_token(token, friend.public_key).failed is not None:
-        # What a channel begins with counts as the friend's, but nobody signs it.
-        raise NotPossibleError(f"{shown(args.name)} has not signed anything yet")
-    write(args.token, token, force=args.force)
+    write(args.token, token, style=session.style, force=args.force)
     session.output.result({"output": args.token, "public_key": friend.public_key.to_text()})
 
 

@@ -12,6 +12,7 @@ from offset_engine.core.signing import Invoice
 from offset_engine.core.values import DESCRIPTION_BYTES_MAX, is_text
 from offset_engine.errors import FileError
 from offset_engine.files import load_commit, load_invoice, verify_commit, write_invoice
+from offset_engine.programs.control.amounts import add_amount, add_units
 from offset_engine.programs.control.session import (
     Group,
     NotPossibleError,
@@ -19,7 +20,7 @@ from offset_engine.programs.control.session import (
     Session,
     add_currency,
     add_file,
-    credit_amount,
+    add_style,
     drop_file,
     need_new,
 )
@@ -30,9 +31,9 @@ def add_commands(group: Group) -> None:
     """Add the subcommands."""
     create = group.add("create-invoice", "Make an invoice to hand to a buyer.", _create)
     add_currency(create)
-    create.add_argument(
-        "-a", "--amount", required=True, type=credit_amount, metavar="N", help="whole credits"
-    )
+    add_amount(create, "-a", "--amount", what="what is asked for, in credits")
+    add_units(create, "amount")
+    add_style(create)
     add_file(create, "-i", "--invoice", "the invoice to write")
     create.add_argument("-d", "--description", default="", metavar="TEXT", help="what it is for")
     cancel = group.add("cancel-invoice", "Refund and close an invoice.", _cancel)
@@ -47,10 +48,12 @@ async def _create(session: Session) -> None:
     need_new(args.invoice)
     if not is_text(args.description, DESCRIPTION_BYTES_MAX):
         raise NotPossibleError(f"a description has at most {DESCRIPTION_BYTES_MAX} bytes")
-    terms = InvoiceTerms(args.currency, args.amount, args.description, lasts_s=None)
+    terms = InvoiceTerms(
+        args.currency, args.amount, args.description, lasts_s=None, decimals=args.units
+    )
     invoice = await session.client.sign_invoice(terms)
     # An invoice nobody holds would stay open for ever, so the file comes first.
-    write_invoice(args.invoice, invoice)
+    write_invoice(args.invoice, invoice, style=session.style)
     try:
         await session.do(AddInvoice(invoice))
     except RefusedByNodeError:

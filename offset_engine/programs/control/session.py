@@ -26,30 +26,12 @@ from offset_engine.core.values import (
     is_text,
     parse_address,
 )
-from offset_engine.errors import FileError, OffsetError
-from offset_engine.files import shown
-from offset_engine.net.remote_client import RemoteClient
+from offset_engine.errors import FileError, OffsetError, TransportError
+from offset_engine.files import Style, shown
+from offset_engine.net.remote_client import Dial, RemoteClient, open_remote
 from offset_engine.programs.arguments import Output, add_output_flags
-
-_FAULTS: Final = {
-    CommandFault.INVALID_ARGUMENT: "the node refuses this value",
-    CommandFault.LIMIT_REACHED: "the node holds as many of these as it can",
-    CommandFault.FRIEND_DOES_NOT_EXIST: "the node has no such friend any more",
-    CommandFault.FRIEND_EXISTS: "the node has this friend already",
-    CommandFault.PENDING_EXPOSURE: "something is owed or pending with this friend",
-    CommandFault.CURRENCY_NOT_CONFIGURED: "this currency is not in use with this friend",
-    CommandFault.NOT_INVITED_TO_RESET: "the friend's terms for a reset are not known yet",
-    CommandFault.RESET_TERMS_MISMATCH: "the friend's terms changed meanwhile; look at them again",
-    CommandFault.PAYMENT_DOES_NOT_EXIST: "the node has no such payment",
-    CommandFault.INVALID_AMOUNT: f"amounts are from 1 to {CREDITS_MAX} credits",
-    CommandFault.INVOICE_ALREADY_EXISTS: "the node knows this invoice already",
-    CommandFault.INVOICE_DOES_NOT_EXIST: "the node has no such open invoice",
-    CommandFault.INVALID_COMMIT: "the node has no complete payment waiting that fits this commit",
-    CommandFault.COMMIT_INCOMPLETE: "a part of the payment is gone: nothing was collected",
-    CommandFault.WRONG_STAGE: "the payment has gone too far for that",
-    CommandFault.INVOICE_INVALID: "the node refuses this invoice: it is damaged",
-    CommandFault.STORE_FULL: "the node's disk is full",
-}
+from offset_engine.programs.control.amounts import CheckedParser
+from offset_engine.sentences import fault_sentence
 
 
 class NotPossibleError(OffsetError):
@@ -71,6 +53,11 @@ class Session:
         self.client: Final = client
         self.args: Final = args
         self.output: Final = output
+
+    @property
+    def style(self) -> Style:
+        """How the keys of the files written are spelled."""
+        return Style(self.args.style)
 
     async def do(self, command: Command | Batch) -> None:
         """Have the node carry out a command.
@@ -105,12 +92,7 @@ class Session:
             return True
         if not has_person():
             return False
-        sys.stderr.write(f"{question} [y/N] ")
-        sys.stderr.flush()
-        if sys.platform != "win32":
-            # The connection has to be kept alive while the person thinks.
-            await anyio.wait_readable(sys.stdin)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return (await ask(f"{question} [y/N] ")).lower() in ("y", "yes")
 
 
 Action: TypeAlias = Callable[[Session], Awaitable[None]]
@@ -122,16 +104,11 @@ class Group:
     def __init__(self, parser: argparse.ArgumentParser, *needs: Permission) -> None:
         """Start a group whose subcommands need these permissions."""
         self._needs = needs
-        self._actions: argparse._SubParsersAction[argparse.ArgumentParser] = parser.add_subparsers(
-            dest="action",
-            required=True,
-            metavar="COMMAND",
-            parser_class=argparse.ArgumentParser,
+        self._actions: argparse._SubParsersAction[CheckedParser] = parser.add_subparsers(
+            dest="action", required=True, metavar="COMMAND", parser_class=CheckedParser
         )
 
-    def add(
-        self, name: str, what: str, act: Action, *needs: Permission | None
-    ) -> argparse.ArgumentParser:
+    def add(self, name: str, what: str, act: Action, *needs: Permission | None) -> CheckedParser:
         """Add a subcommand; `needs` replaces what the group needs, None alone meaning nothing."""
         parser = self._actions.add_parser(name, help=what, description=what, allow_abbrev=False)
         add_output_flags(parser, top=False)
@@ -142,14 +119,42 @@ class Group:
 
 def refusal(error: CommandRefusedError) -> OffsetError:
     """The node's answer in words for people."""
-    if error.fault is CommandFault.PERMISSION_DENIED:
-        return RefusedByNodeError(error.fault, f"the node does not allow it: {error}")
-    return RefusedByNodeError(error.fault, _FAULTS.get(error.fault, f"the node refused: {error}"))
+    return RefusedByNodeError(error.fault, fault_sentence(error.fault, error.detail))
 
 
 def has_person() -> bool:
     """Whether somebody sits at the terminal and can be asked."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None
+
+
+async def ask(question: str) -> str:
+    """What the person at the terminal types, bare; see `has_person`."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    if sys.platform != "win32":
+        # The connection has to be kept alive while the person thinks.
+        await anyio.wait_readable(sys.stdin)
+    return sys.stdin.readline().strip()
+
+
+async def converse(door: Dial, place: str, talk: Callable[[RemoteClient], Awaitable[None]]) -> None:
+    """Connect, talk, and leave; `place` says in words where the node is.
+
+    Raises:
+        TransportError: there is no connection, or it was lost.
+        RefusedByNodeError: the node refused something.
+    """
+    connected = False
+    try:
+        async with open_remote(door) as client:
+            connected = True
+            await talk(client)
+    except CommandRefusedError as error:
+        raise refusal(error) from None
+    except TransportError as error:
+        if connected:
+            raise
+        raise TransportError(f"cannot connect to the node at {place}: {error}") from None
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -164,10 +169,18 @@ def need_new(*paths: str) -> None:
     for path in paths:
         if not path or "\0" in path:
             raise FileError("an output needs a name that a file can have")
-        if os.path.lexists(path):
-            raise FileError(f"{path} exists already; choose another name")
-        if not Path(path).parent.is_dir():
+        parent = Path(path).parent
+        if not parent.is_dir():
             raise FileError(f"cannot write {path}: there is no such directory")
+        if not os.access(parent, os.W_OK):
+            raise FileError(f"cannot write {path}: its directory is not for us to write in")
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise FileError(f"cannot write {path}: {error.strerror}") from None
+        raise FileError(f"{path} exists already; choose another name")
     if len({Path(path).absolute() for path in paths}) != len(paths):
         raise FileError("the outputs need different names")
 
@@ -237,6 +250,16 @@ def add_currency(parser: argparse.ArgumentParser) -> None:
 def add_force(parser: argparse.ArgumentParser) -> None:
     """Add `--force`."""
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+
+
+def add_style(parser: argparse.ArgumentParser) -> None:
+    """Add `--style`; `Session.style` is what was chosen."""
+    parser.add_argument(
+        "--style",
+        choices=[style.value for style in Style],
+        default=Style.MOBILE.value,
+        help="keys as the phone app wrote them (the default), as stctrl of 2020 did, or both",
+    )
 
 
 def add_yes(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,6 @@ Names, descriptions and addresses may be foreign text: `shown` keeps them from a
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from typing import Final
 
 from rich.cells import cell_len
 
@@ -24,27 +23,16 @@ from offset_engine.core.api import (
     PayReport,
     Record,
     ResetRecord,
+    ServerReport,
+    ServerState,
     TermsReport,
 )
-from offset_engine.core.payer import PayFailure
 from offset_engine.core.signing import Invoice
-from offset_engine.core.values import Currency, NamedAddress
+from offset_engine.core.values import Currency, NamedAddress, PublicKey
 from offset_engine.files import shown
 from offset_engine.programs.arguments import Json
-
-FAILURES: Final = {
-    PayFailure.NO_ROUTE: "no route to the seller can carry this amount",
-    PayFailure.SELLER_UNREACHABLE: "the seller's node could not be reached",
-    PayFailure.FEE_ABOVE_LIMIT: "the fees would be higher than allowed",
-    PayFailure.REFUSED: "the seller's node, or one on the way, refused it",
-    PayFailure.STUCK: "a node on the way does not answer",
-    PayFailure.NO_INDEX: "no index server can be asked for a route",
-    PayFailure.OWN_LIMIT: "no friend lets us owe that much more",
-    PayFailure.EXPIRED: "the invoice has expired",
-    PayFailure.CANCELED: "it was canceled",
-    PayFailure.UNKNOWN: "a friend's channel broke after the commit was handed out: "
-    "the seller may still be able to collect, so do not pay again before asking the seller",
-}
+from offset_engine.programs.control.amounts import percent_text
+from offset_engine.sentences import SERVER_STATES
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -81,19 +69,55 @@ def time_text(ms: int | None) -> str | None:
 # --- servers ------------------------------------------------------------------------------------
 
 
-def server_table(kind: str, servers: Sequence[NamedAddress]) -> str:
-    """Relays or index servers for people."""
+def server_table(
+    kind: str,
+    servers: Sequence[NamedAddress],
+    states: Sequence[ServerReport],
+    marked: PublicKey | None = None,
+) -> str:
+    """Relays or index servers for people; `(*)` behind the name of the one marked."""
     if not servers:
         return f"no {kind} is configured"
-    rows = [(plain(one.name), one.public_key.to_text(), plain(one.address)) for one in servers]
-    return table((f"{kind} name", "public key", "address"), rows)
+    rows = [
+        (
+            plain(one.name) + (" (*)" if one.public_key == marked else ""),
+            one.public_key.to_text(),
+            plain(one.address),
+            _server_state(state),
+        )
+        for one, state in _with_states(servers, states)
+    ]
+    return table((f"{kind} name", "public key", "address", "status"), rows)
 
 
-def server_values(servers: Sequence[NamedAddress]) -> list[Json]:
+def _with_states(
+    servers: Sequence[NamedAddress], states: Sequence[ServerReport]
+) -> list[tuple[NamedAddress, ServerReport]]:
+    """Each server with how it is doing; what a strange node does not say is idle."""
+    known = {one.public_key: one for one in states}
+    return [
+        (one, known.get(one.public_key, ServerReport(one.public_key, ServerState.IDLE, "")))
+        for one in servers
+    ]
+
+
+def _server_state(one: ServerReport) -> str:
+    words = SERVER_STATES[one.state]
+    return f"{words}: {plain(one.trouble)}" if one.trouble else words
+
+
+def server_values(servers: Sequence[NamedAddress], states: Sequence[ServerReport]) -> list[Json]:
     """Relays or index servers for programs."""
     return [
-        {"name": one.name, "public_key": one.public_key.to_text(), "address": one.address}
-        for one in servers
+        {
+            "name": one.name,
+            "public_key": one.public_key.to_text(),
+            "address": one.address,
+            "connected": state.state is ServerState.CONNECTED,
+            "status": state.state.value,
+            "trouble": state.trouble,
+        }
+        for one, state in _with_states(servers, states)
     ]
 
 
@@ -138,7 +162,8 @@ def settings_text(one: CurrencyReport) -> str:
     """What we decided about a currency."""
     state = "being removed" if one.is_removing else "open" if one.is_open else "closed"
     room = "" if one.balance is None else f", room {_room(one)}"
-    return f"limit {one.max_debt}{room}, rate {one.rate.mul}/2^32 + {one.rate.add}, {state}"
+    rate = f"{one.rate.mul}/2^32 + {one.rate.add} ({percent_text(one.rate)} %)"
+    return f"limit {one.max_debt}{room}, rate {rate}, {state}"
 
 
 def _room(one: CurrencyReport) -> int:
@@ -184,7 +209,11 @@ def _currency_values(one: CurrencyReport) -> dict[str, Json]:
         "remote_pending_debt": str(one.remote_pending_debt),
         "max_debt": str(one.max_debt),
         "room": str(_room(one)) if agreed else None,
-        "rate": {"mul": one.rate.mul, "add": one.rate.add},
+        "rate": {
+            "mul": one.rate.mul,
+            "add": one.rate.add,
+            "percent": percent_text(one.rate),
+        },
         "open": one.is_open,
         "removing": one.is_removing,
     }
@@ -219,8 +248,8 @@ def node_values(report: NodeReport) -> dict[str, Json]:
     """The whole node for programs."""
     return {
         "public_key": report.local_public_key.to_text(),
-        "relays": server_values(report.relays),
-        "index_servers": server_values(report.index_servers),
+        "relays": server_values(report.relays, report.connections.relays),
+        "index_servers": server_values(report.index_servers, report.connections.index_servers),
         "friends": [friend_values(one) for one in report.friends],
         "open_invoices": report.open_invoices,
         "open_payments": report.open_payments,
@@ -229,14 +258,24 @@ def node_values(report: NodeReport) -> dict[str, Json]:
 
 def node_lines(report: NodeReport) -> list[str]:
     """The whole node in lines that each say one thing."""
-    lines = [f"relay {shown(one.name)} at {plain(one.address)}" for one in report.relays]
-    lines += [f"index {shown(one.name)} at {plain(one.address)}" for one in report.index_servers]
+    states = report.connections
+    lines = _server_lines("relay", report.relays, states.relays)
+    lines += _server_lines("index", report.index_servers, states.index_servers)
     for friend in report.friends:
         told = f"friend {shown(friend.name)}"
         lines.append(f"{told} {_state(friend)}")
         lines += [f"{told} {line}" for line in balance_lines(friend)]
     lines.append(f"{report.open_invoices} open invoices, {report.open_payments} open payments")
     return lines
+
+
+def _server_lines(
+    kind: str, servers: Sequence[NamedAddress], states: Sequence[ServerReport]
+) -> list[str]:
+    return [
+        f"{kind} {shown(one.name)} at {plain(one.address)}: {SERVER_STATES[state.state]}"
+        for one, state in _with_states(servers, states)
+    ]
 
 
 # --- payments and invoices ----------------------------------------------------------------------
