@@ -107,6 +107,17 @@ CAST: Final = (
 """Six people, connected in either currency."""
 
 
+TOUR_CAST: Final = (
+    Friendship("Eve", "Bob", OUSD, 200_00, 150_00),
+    Friendship("Eve", "Charli", OUSD, 150_00, 200_00, CENT, HALF_PERCENT),
+    Friendship("Charli", "Daniel", OUSD, 150_00, 200_00, HALF_PERCENT, FREE),
+    Friendship("Bob", "Farid", OUSD, 80_00, 100_00, CENT, FREE),
+    Friendship("Farid", "Grace", OUSD, 100_00, 100_00, CENT, CENT),
+    Friendship("Eve", "Grace", HOURS, 12_00, 18_00, FREE, CENT),
+)
+"""Eve's village: who walks through the app is Eve, and Daniel is reached through Charli only."""
+
+
 class VillageError(OffsetError):
     """The village did not come to life in time."""
 
@@ -119,6 +130,8 @@ class Villager:
     identity: PrivateKey
     store: Store
     relay: NamedAddress
+    spare_relays: tuple[NamedAddress, ...] = ()
+    """Where the card can be reached besides."""
     engine: Engine | None = None
     stop: anyio.CancelScope | None = None
     stopped: anyio.Event | None = None
@@ -158,6 +171,7 @@ class Village:
     timers: Timers
     people: dict[str, Villager] = field(default_factory=dict)
     relays: list[NamedAddress] = field(default_factory=list)
+    relay_scopes: list[anyio.CancelScope] = field(default_factory=list)
     index_server: NamedAddress | None = None
     index: IndexService | None = None
 
@@ -191,6 +205,11 @@ class Village:
             person.stop.cancel()
             await person.stopped.wait()
         person.engine = None
+
+    def stop_relay(self, number: int) -> NamedAddress:
+        """Have a relay die, as a machine does that loses its power; returns which it was."""
+        self.relay_scopes[number].cancel()
+        return self.relays[number]
 
     def currencies(self) -> tuple[Currency, ...]:
         """Every currency used here, ascending."""
@@ -318,13 +337,14 @@ async def _until(fact: Callable[[], bool], timeout_s: float) -> bool:
 
 
 @asynccontextmanager
-async def open_village(
+async def open_village(  # noqa: PLR0913 - each says something else of the village
     seed: int = 0,
     *,
     friendships: tuple[Friendship, ...] = CAST,
     directory: Path | None = None,
     timers: Timers = VILLAGE_TIMERS,
     relay_count: int = 2,
+    relays_each: int = 1,
     on_disk: bool = True,
 ) -> AsyncIterator[Village]:
     """Bring a village to life; it is gone when the block ends.
@@ -335,6 +355,7 @@ async def open_village(
         directory: where to keep the databases; None = a temporary one.
         timers: the nodes' waiting times.
         relay_count: relays are given to people in turn.
+        relays_each: how many of them everybody gets.
         on_disk: False keeps nothing on disk: for measurements without one.
     """
     with _room(directory) as place, ExitStack() as stores:
@@ -342,7 +363,7 @@ async def open_village(
             village = Village(tasks, friendships, timers)
             try:
                 await _start_servers(village, seed, relay_count)
-                _move_in(village, seed, place if on_disk else None)
+                _move_in(village, seed, place if on_disk else None, relays_each)
                 for person in village.people.values():
                     stores.callback(person.store.close)
                 for name in village.people:
@@ -379,9 +400,7 @@ async def _start_servers(village: Village, seed: int, relay_count: int) -> None:
     for number in range(relay_count):
         identity = _identity(seed, f"relay {number}")
         endpoint = _endpoint(identity)
-        (address,) = await village.tasks.start(
-            run_services, endpoint, ("127.0.0.1:0",), [RelayService(endpoint, _RELAY_LIMITS)]
-        )
+        (address,) = await village.tasks.start(_run_relay, village, endpoint)
         name = f"relay {number + 1}"
         village.relays.append(NamedAddress(public_key_of(identity), address, name))
     identity = _identity(seed, "index")
@@ -393,7 +412,19 @@ async def _start_servers(village: Village, seed: int, relay_count: int) -> None:
     village.index_server = NamedAddress(public_key_of(identity), address, "index server")
 
 
-def _move_in(village: Village, seed: int, place: Path | None) -> None:
+async def _run_relay(
+    village: Village,
+    endpoint: Endpoint,
+    *,
+    task_status: anyio.abc.TaskStatus[tuple[str, ...]] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    with anyio.CancelScope() as scope:
+        village.relay_scopes.append(scope)
+        relay = RelayService(endpoint, _RELAY_LIMITS)
+        await run_services(endpoint, ("127.0.0.1:0",), [relay], task_status=task_status)
+
+
+def _move_in(village: Village, seed: int, place: Path | None, relays_each: int) -> None:
     names = dict.fromkeys(name for one in village.friendships for name in (one.one, one.other))
     for number, name in enumerate(names):
         identity = _identity(seed, name)
@@ -404,16 +435,18 @@ def _move_in(village: Village, seed: int, place: Path | None) -> None:
         else:
             path = place / f"{name.lower()}.db"
             store = SqliteStore.open(path, key) if path.exists() else SqliteStore.create(path, key)
-        relay = village.relays[number % len(village.relays)]
-        village.people[name] = Villager(name, identity, store, relay)
+        count = len(village.relays)
+        relay, *spare = (village.relays[(number + at) % count] for at in range(relays_each))
+        village.people[name] = Villager(name, identity, store, relay, tuple(spare))
 
 
 async def _befriend(village: Village) -> None:
     """Give everybody a relay, the index server and their friends; what is there already stays."""
     for person in village.people.values():
         state = person.running.state
-        if person.relay not in state.relays:
-            await person.client.add_relay(person.relay)
+        for relay in (person.relay, *person.spare_relays):
+            if relay not in state.relays:
+                await person.client.add_relay(relay)
         if village.index_server is not None and village.index_server not in state.index_servers:
             await person.client.add_index_server(village.index_server)
     for one in village.friendships:
@@ -427,7 +460,7 @@ async def _trust(
     village: Village, who: tuple[str, str], currency: Currency, terms: tuple[int, Rate]
 ) -> None:
     person, other = village.people[who[0]], village.people[who[1]]
-    relays = (other.relay.relay,)
+    relays = tuple(one.relay for one in (other.relay, *other.spare_relays))
     friend = person.running.state.friends.get(other.key)
     if friend is None:
         await person.client.add_friend(other.key, relays, other.name)

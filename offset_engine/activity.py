@@ -1,0 +1,345 @@
+"""What happened on a card, merged into one list: paid, got paid, passed on, lost, reset. Pure.
+
+Live payments and open invoices come first from the node's lists, finished ones from its history; a thing that
+is in both counts once, as the node holds it now. Exports are for other programs: amounts as decimal text with the
+currency's point and as whole credits, times in ISO 8601 with the offset.
+
+Source: apps.md §5 S6, RMP-08, RMP-33 to RMP-35, RMP-38; design R8, R27.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import tzinfo
+from enum import StrEnum
+from typing import Final
+
+from offset_engine.core.api import (
+    ForwardRecord,
+    HistoryEntry,
+    InvoiceRecord,
+    InvoiceReport,
+    LossRecord,
+    NodeReport,
+    PaymentRecord,
+    PayReport,
+    ResetRecord,
+)
+from offset_engine.core.payer import PayStage
+from offset_engine.core.signing import Invoice
+from offset_engine.core.values import Currency, PublicKey, value
+from offset_engine.notebook import Notebook
+from offset_engine.sentences import failure_sentence
+from offset_engine.text import fingerprint, format_amount, iso_offset, safe
+
+
+class Kind(StrEnum):
+    """What sort of thing happened."""
+
+    OUT = "paid"
+    IN = "got paid"
+    THROUGH = "passed on"
+    LOSS = "lost"
+    RESET = "reset"
+
+
+@value
+class Entry:
+    """One line of the list."""
+
+    key: str
+    """Names it for ever: kind and id."""
+    kind: Kind
+    when_ms: int
+    """UTC ms: when it ended, or when it began if it has not."""
+    state: str
+    """In words."""
+    currency: Currency | None = None
+    """None for a reset, which may touch several."""
+    amount: int = 0
+    """Credits; signed by what it did to our balances: − for what we paid or lost."""
+    fee: int = 0
+    """Credits: paid on top by us, or earned by passing on."""
+    counterparty: PublicKey | None = None
+    name: str = ""
+    """The counterparty as we call it, else the fingerprint, else ""; safe to show."""
+    description: str = ""
+    """Foreign text; show it through `safe`."""
+    note: str = ""
+    """Private."""
+    reference: str = ""
+    """Payment or invoice id in base64; "" where there is none."""
+    is_live: bool = False
+    """It can still change."""
+    needs_owner: bool = False
+
+
+Names = Mapping[PublicKey, str]
+
+
+def names_of(report: NodeReport) -> dict[PublicKey, str]:
+    """What we call our friends."""
+    return {one.public_key: one.name for one in report.friends}
+
+
+def merge(
+    pays: Iterable[PayReport],
+    invoices: Iterable[InvoiceReport],
+    history: Iterable[HistoryEntry],
+    names: Names,
+    notebook: Notebook,
+) -> tuple[Entry, ...]:
+    """Everything, newest first."""
+    found: dict[str, Entry] = {}
+    for pay in pays:
+        entry = _of_pay(pay, names, notebook)
+        found[entry.key] = entry
+    for invoice in invoices:
+        entry = _of_invoice(invoice, notebook)
+        found[entry.key] = entry
+    for past in history:
+        entry = _of_record(past, names, notebook)
+        found.setdefault(entry.key, entry)
+    return tuple(sorted(found.values(), key=lambda one: (-one.when_ms, one.key)))
+
+
+def _called(key: PublicKey, names: Names) -> str:
+    name = names.get(key, "")
+    return safe(name, 24) if name else fingerprint(key)
+
+
+PAY_STATES: Final = {
+    PayStage.SEARCHING: "searching a route",
+    PayStage.FEE_TO_CONFIRM: "fee to confirm",
+    PayStage.SENDING: "sending",
+    PayStage.COMMITTED: "commit to hand over",
+    PayStage.PAID: "paid",
+}
+
+
+def _of_pay(pay: PayReport, names: Names, notebook: Notebook) -> Entry:
+    reference = pay.payment_id.to_text()
+    is_handed = reference in notebook.handed and pay.stage is PayStage.COMMITTED
+    state = (
+        failure_sentence(pay.failure)
+        if pay.stage is PayStage.FAILED
+        else "waits for the receipt"
+        if is_handed
+        else PAY_STATES[pay.stage]
+    )
+    moved = 0 if pay.stage is PayStage.FAILED else 1
+    return replace(
+        _payment(reference, pay.invoice, pay.fee, moved, (names, notebook)),
+        state=state,
+        when_ms=pay.created_ms if pay.ended_ms is None else pay.ended_ms,
+        is_live=pay.ended_ms is None,
+        needs_owner=pay.stage is PayStage.FEE_TO_CONFIRM
+        or (pay.stage is PayStage.COMMITTED and not is_handed),
+    )
+
+
+def _payment(
+    reference: str, invoice: Invoice, fee: int, moved: int, known: tuple[Names, Notebook]
+) -> Entry:
+    """What all states of a payment share; `moved` is 0 if it failed, else 1."""
+    names, notebook = known
+    return Entry(
+        f"out {reference}",
+        Kind.OUT,
+        0,
+        "",
+        invoice.currency,
+        -invoice.total_dest_payment * moved,
+        fee * moved,
+        invoice.dest_public_key,
+        _called(invoice.dest_public_key, names),
+        invoice.description,
+        notebook.note(reference),
+        reference,
+    )
+
+
+def _of_invoice(invoice: InvoiceReport, notebook: Notebook) -> Entry:
+    reference = invoice.invoice.invoice_id.to_text()
+    if invoice.registered is not None:
+        state = "on hold: collect or refund"
+    elif invoice.is_sealed:
+        state = "funds reserved, commit awaited"
+    elif invoice.frozen:
+        state = "partly reserved"
+    else:
+        state = "waits to be paid"
+    return Entry(
+        f"in {reference}",
+        Kind.IN,
+        invoice.created_ms,
+        state,
+        invoice.invoice.currency,
+        invoice.invoice.total_dest_payment,
+        description=invoice.invoice.description,
+        note=notebook.note(reference),
+        reference=reference,
+        is_live=True,
+        needs_owner=invoice.registered is not None,
+    )
+
+
+def _of_record(past: HistoryEntry, names: Names, notebook: Notebook) -> Entry:
+    record = past.record
+    match record:
+        case PaymentRecord():
+            is_failed = record.stage is not PayStage.PAID
+            reference = record.payment_id.to_text()
+            moved = 0 if is_failed else 1
+            return replace(
+                _payment(reference, record.invoice, record.fee, moved, (names, notebook)),
+                state=failure_sentence(record.failure) if is_failed else "paid",
+                when_ms=record.ended_ms,
+            )
+        case InvoiceRecord():
+            return _sold(record, notebook)
+        case ForwardRecord():
+            return _through(past.number, record, names)
+        case LossRecord():
+            return _lost(past.number, record, names)
+        case ResetRecord():
+            return _reset(past.number, record, names)
+
+
+def _sold(record: InvoiceRecord, notebook: Notebook) -> Entry:
+    reference = record.invoice.invoice_id.to_text()
+    return Entry(
+        f"in {reference}",
+        Kind.IN,
+        record.ended_ms,
+        "collected" if record.is_paid else "closed without payment",
+        record.invoice.currency,
+        record.received if record.is_paid else 0,
+        description=record.invoice.description,
+        note=notebook.note(reference),
+        reference=reference,
+    )
+
+
+def _through(number: int, record: ForwardRecord, names: Names) -> Entry:
+    return Entry(
+        f"through {number}",
+        Kind.THROUGH,
+        record.ended_ms,
+        "earned",
+        record.currency,
+        record.amount,
+        record.fee,
+        record.src,
+        f"{_called(record.src, names)} to {_called(record.dest, names)}",
+    )
+
+
+def _lost(number: int, record: LossRecord, names: Names) -> Entry:
+    return Entry(
+        f"loss {number}",
+        Kind.LOSS,
+        record.ended_ms,
+        "the channel it came through is gone",
+        record.currency,
+        -record.amount,
+        counterparty=record.friend,
+        name=_called(record.friend, names),
+    )
+
+
+def _reset(number: int, record: ResetRecord, names: Names) -> Entry:
+    return Entry(
+        f"reset {number}",
+        Kind.RESET,
+        record.ended_ms,
+        "balances agreed anew",
+        counterparty=record.friend,
+        name=_called(record.friend, names),
+    )
+
+
+def matching(entries: Iterable[Entry], words: str) -> tuple[Entry, ...]:
+    """Entries that contain every word typed, in whatever field, capitals or not."""
+    wanted = words.casefold().split()
+    return tuple(
+        one
+        for one in entries
+        if all(
+            word
+            in f"{one.kind} {one.state} {one.currency or ''} {one.name} {one.description} {one.note}".casefold()
+            for word in wanted
+        )
+    )
+
+
+# --- exports ------------------------------------------------------------------------------------
+
+COLUMNS: Final = (
+    "time",
+    "kind",
+    "state",
+    "currency",
+    "amount",
+    "fee",
+    "credits",
+    "fee_credits",
+    "counterparty",
+    "name",
+    "description",
+    "note",
+    "id",
+)
+Decimals = Callable[[Currency], int]
+
+
+def rows(
+    entries: Iterable[Entry], decimals: Decimals, zone: tzinfo | None = None
+) -> list[dict[str, str]]:
+    """One dictionary per entry, every value text, keys as `COLUMNS`."""
+    return [_export(one, decimals, zone) for one in entries]
+
+
+def _export(entry: Entry, decimals: Decimals, zone: tzinfo | None) -> dict[str, str]:
+    digits = 0 if entry.currency is None else decimals(entry.currency)
+    return {
+        "time": iso_offset(entry.when_ms, zone),
+        "kind": entry.kind.value,
+        "state": entry.state,
+        "currency": entry.currency or "",
+        "amount": format_amount(entry.amount, digits, group="", ascii_only=True),
+        "fee": format_amount(entry.fee, digits, group="", ascii_only=True),
+        "credits": str(entry.amount),
+        "fee_credits": str(entry.fee),
+        "counterparty": "" if entry.counterparty is None else entry.counterparty.to_text(),
+        "name": entry.name,
+        "description": entry.description,
+        "note": entry.note,
+        "id": entry.reference,
+    }
+
+
+def to_csv(exported: Iterable[Mapping[str, str]]) -> str:
+    """CSV with a header; text that a spreadsheet would take for a formula is quoted with an apostrophe."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in exported:
+        writer.writerow({key: _harmless(key, text) for key, text in row.items()})
+    return out.getvalue()
+
+
+_FOREIGN: Final = ("name", "description", "note")
+
+
+def _harmless(column: str, text: str) -> str:
+    if column in _FOREIGN and text[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + text
+    return text
+
+
+def to_json(exported: Iterable[Mapping[str, str]]) -> str:
+    """A JSON list of the rows."""
+    return json.dumps([dict(row) for row in exported], ensure_ascii=False, indent=2) + "\n"
