@@ -188,15 +188,22 @@ class _Waiting:
         self.paid.set()
 
 
-class Till:
-    """Makes payments from the first node of a row to the last."""
+def till_of(village: Village) -> "Till":
+    """Payments from the first node of `open_row` to the last."""
+    people = village.people
+    route = tuple(people[name].key for name in _ROW)
+    return Till(people[_ROW[0]].running, people[_ROW[-1]].running, route, FEES)
 
-    def __init__(self, village: Village) -> None:
-        """Watch the buyer."""
-        people = village.people
-        self._buying, self._selling = people[_ROW[0]].running, people[_ROW[-1]].running
-        self._route: tuple[PublicKey, ...] = tuple(people[name].key for name in _ROW)
-        self._seller = self._route[-1]
+
+class Till:
+    """Makes payments from one node to another over a known route."""
+
+    def __init__(
+        self, buying: Engine, selling: Engine, route: tuple[PublicKey, ...], fees: int
+    ) -> None:
+        """Watch the buyer; `route` begins with it and ends with the seller, `fees` is for those between."""
+        self._buying, self._selling, self._route, self._fees = buying, selling, route, fees
+        self._seller = route[-1]
         self._waiting: dict[PaymentId, _Waiting] = {}
         self._buying.watchers[self] = self._hear
 
@@ -240,7 +247,7 @@ class Till:
         await _do(
             self._buying,
             CreatePayment(payment_id, invoice.invoice_id, OUSD, AMOUNT, self._seller),
-            CreateTransaction(payment_id, Uid(os.urandom(16)), self._route, AMOUNT, FEES),
+            CreateTransaction(payment_id, Uid(os.urandom(16)), self._route, AMOUNT, self._fees),
             RequestClosePayment(payment_id),
         )
         await waiting.committed.wait()

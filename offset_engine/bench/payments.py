@@ -19,7 +19,17 @@ from typing import Final
 
 import anyio
 
-from offset_engine.bench.chain import AMOUNT, FEES, NODES, Count, Meter, Spent, Till, open_row
+from offset_engine.bench.chain import (
+    AMOUNT,
+    FEES,
+    NODES,
+    Count,
+    Meter,
+    Spent,
+    Till,
+    open_row,
+    till_of,
+)
 from offset_engine.bench.cores import Program, open_chain, pay_in_waves
 from offset_engine.bench.figures import BenchError, Figures, quantiles_ms, rounded, run_measurement
 from offset_engine.bench.floors import CryptoFloor, measure_crypto, measure_fsync_ms
@@ -99,7 +109,7 @@ async def _measure_network(plan: PaymentsPlan) -> Figures:
         directory = Path(name)
         async with open_row(plan.seed, directory) as village:
             floor = measure_crypto()
-            meter, till = Meter(village), Till(village)
+            meter, till = Meter(village), till_of(village)
             alone, latencies = await _pay_alone(plan, meter, till)
             alone_fsync_ms = measure_fsync_ms(directory)
             searched = await _pay_searching(plan, village)

@@ -24,7 +24,7 @@ import statistics
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -34,14 +34,13 @@ import anyio.to_thread
 from anyio.abc import TaskStatus
 
 from offset_engine.core.api import (
-    AddFriend,
     Batch,
     Command,
     CommandFault,
+    Connections,
     DisableFriend,
     Notice,
     Pay,
-    SetFriendRelays,
 )
 from offset_engine.core.codec import decode_friend_message, encode_friend_message
 from offset_engine.core.crypto import expand_seed, public_key_of, sign, verify
@@ -77,7 +76,9 @@ from offset_engine.errors import DecodeError, StoreFullError, TransportError
 from offset_engine.net.connection import monotonic_ms
 from offset_engine.net.inbox import FriendEvent, Inbox
 from offset_engine.net.index_client import IndexClient
+from offset_engine.net.nearby import nobody_nearby
 from offset_engine.net.peers import Peers, endpoint_of
+from offset_engine.net.server_reports import connections
 from offset_engine.store import Store
 
 _log: Final = logging.getLogger(__name__)
@@ -156,8 +157,8 @@ class Engine:
         store: Store,
         timers: Timers | None = None,
         *,
-        imported: Sequence[str] = (),
         diagnostics: Path | None = None,
+        nearby: Callable[[PublicKey], str | None] = nobody_nearby,
     ) -> None:
         """Load the node.
 
@@ -165,15 +166,14 @@ class Engine:
             identity: secret; must be the one the store belongs to.
             store: opened; closing it stays with the caller.
             timers: all waiting times; the defaults if None.
-            imported: addresses a person brought in, which friends may name too (design R41).
             diagnostics: where a broken invariant is written down; None = only the log.
+            nearby: where on this machine a server with a key may listen (`net.nearby`).
         """
         timers = Timers() if timers is None else timers
         self._env = LiveEnv(identity, timers)
         self._store = store
         self._state = store.load()
         self._local = public_key_of(identity)
-        self._imported = dict.fromkeys(imported)
         self._diagnostics = diagnostics
         self._inbox = Inbox()
         self._paused: dict[PublicKey, None] = {}
@@ -193,11 +193,14 @@ class Engine:
         self.counters = Counters()
         self.watchers: dict[object, Callable[[Notice | None], None]] = {}
         """Whom to tell of changes; None = the node has stopped."""
-        self.on_saved: Callable[[], None] | None = None
-        """Called after every batch that changed the state; must be quick."""
-        endpoint = endpoint_of(identity, timers)
+        self.report_watchers: dict[object, Callable[[], None]] = {}
+        """Called whenever the report may be another one; must be quick."""
+        self._connections: Connections | None = None
+        self._connections_of: tuple[object, object] = (None, None)
+        endpoint = endpoint_of(identity, timers, nearby)
         self.peers = Peers(identity, timers, self, endpoint=endpoint)
         self.index = IndexClient(endpoint, timers, self._edges, self._routes_arrived)
+        self.index.on_change = self.peers_changed
         self._post(Started())
 
     @property
@@ -206,9 +209,27 @@ class Engine:
         return self._state
 
     @property
+    def is_over(self) -> bool:
+        """Whether the node has stopped."""
+        return self._is_over
+
+    @property
     def store(self) -> Store:
         """Where history is."""
         return self._store
+
+    @property
+    def connections(self) -> Connections:
+        """How things stand with the relays and index servers configured; made anew after changes."""
+        state = self._state
+        relays, servers = self._connections_of
+        is_of_these = relays is state.relays and servers is state.index_servers
+        if self._connections is None or not is_of_these:
+            self._connections = connections(
+                state.relays, state.index_servers, self.peers.status().relays, self.index.status
+            )
+            self._connections_of = (state.relays, state.index_servers)
+        return self._connections
 
     @property
     def env(self) -> LiveEnv:
@@ -263,7 +284,6 @@ class Engine:
             self._answers[number] = answer
             given = CommandGiven(number, command)
             try:
-                self._note_typed(command)
                 self._post(given)
                 await answer.done.wait()
             finally:
@@ -289,12 +309,6 @@ class Engine:
             and command.payment_id not in self._state.intents
             and self._store.payment_record(command.payment_id) is not None
         )
-
-    def _note_typed(self, command: Command | Batch) -> None:
-        """Addresses a person gives us may be dialled, wherever they are (design R41)."""
-        for one in command.commands if isinstance(command, Batch) else (command,):
-            if isinstance(one, AddFriend | SetFriendRelays):
-                self._imported.update((relay.address, None) for relay in one.relays)
 
     # --- what arrives ---------------------------------------------------------------------------
 
@@ -334,7 +348,13 @@ class Engine:
         self._pump(friend)
 
     def peers_changed(self) -> None:
-        """Something about links changed; reports ask when they are made."""
+        """Something about links or servers changed."""
+        self._connections = None
+        self._report_changed()
+
+    def _report_changed(self) -> None:
+        for tell in tuple(self.report_watchers.values()):
+            tell()
 
     def _routes_arrived(self, response: RoutesResponse) -> None:
         self._post(RoutesArrived(response))
@@ -386,8 +406,7 @@ class Engine:
         self._state = result.state
         self.counters.steps += 1
         self.counters.events += count
-        if self.on_saved is not None:
-            self.on_saved()
+        self._report_changed()
         for effect in result.effects:
             self._carry_out(effect)
         self._resume_readers()
@@ -535,7 +554,11 @@ class Engine:
         """Tell the link manager and the index client whom to reach and where."""
         state = self._state
         near = tuple(server.address for server in (*state.relays, *state.index_servers))
-        dialable = ((*self._imported, *near), near)
+        # What a person brought in may be dialled, wherever it is (design R41).
+        typed = dict.fromkeys(
+            relay.address for friend in state.friends.values() for relay in friend.imported
+        )
+        dialable = ((*typed, *near), near)
         if dialable != self._dialable:
             self._dialable = dialable
             self.peers.set_may_dial(dial_filter(*dialable))

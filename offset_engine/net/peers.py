@@ -50,6 +50,7 @@ from offset_engine.net.friend_link import (
     PeerCallbacks,
     PeersStatus,
 )
+from offset_engine.net.nearby import nobody_nearby
 from offset_engine.net.relay_listeners import RelayListeners, RelayState, RelayStatus
 from offset_engine.net.transport import (
     Connection,
@@ -88,8 +89,12 @@ _DIAL_TEXTS: Final = {
 """What a code means while dialing, when it is the relay's."""
 
 
-def endpoint_of(identity: PrivateKey, timers: Timers) -> Endpoint:
-    """What a node with these waiting times dials with."""
+def endpoint_of(
+    identity: PrivateKey,
+    timers: Timers,
+    nearby: Callable[[PublicKey], str | None] = nobody_nearby,
+) -> Endpoint:
+    """What a node with these waiting times dials with; `nearby` as in `Endpoint`."""
     handshake_ms = timers.handshake_ms
     return Endpoint(
         identity,
@@ -100,6 +105,7 @@ def endpoint_of(identity: PrivateKey, timers: Timers) -> Endpoint:
             ping_idle_ms=timers.ping_idle_ms,
             dead_idle_ms=timers.dead_idle_ms,
         ),
+        nearby=nearby,
     )
 
 

@@ -35,6 +35,7 @@ from offset_engine.core.relay_limits import network_of
 from offset_engine.core.values import PrivateKey, PublicKey, RelayAddress, Uid, parse_address, value
 from offset_engine.errors import DecodeError, HandshakeError, TransportError
 from offset_engine.net.connection import Connection, NetLimits, monotonic_ms
+from offset_engine.net.nearby import nobody_nearby
 
 __all__ = [
     "PURPOSE_FRIEND", "PURPOSE_INDEX", "PURPOSE_RELAY", "Connection", "DialError", "DialFailure", "Endpoint",
@@ -80,6 +81,8 @@ class Endpoint:
     now_ms: Callable[[], int] = monotonic_ms
     random_bytes: Callable[[int], bytes] = os.urandom
     resolve: Resolver = resolve
+    nearby: Callable[[PublicKey], str | None] = nobody_nearby
+    """Where on this machine somebody with this key may listen: dialled before any other address."""
 
 
 class DialFailure(StrEnum):
@@ -128,6 +131,11 @@ async def dial(
     Raises:
         DialError: with the reason.
     """
+    near = endpoint.nearby(expected)
+    if near is not None and near != address:
+        with contextlib.suppress(DialError):  # it has gone from here: dial as everybody does
+            stream = await _connect(endpoint, near)
+            return await _initiate(endpoint, tasks, stream, expected, purpose)
     stream = await _connect(endpoint, address)
     return await _initiate(endpoint, tasks, stream, expected, purpose)
 

@@ -21,9 +21,11 @@ from offset_engine.bench import (
     Figures,
     PaymentsPlan,
     RelayPlan,
+    StartupPlan,
     StorePlan,
     measure_payments,
     measure_relay,
+    measure_startup,
     measure_store,
 )
 from offset_engine.core.values import value
@@ -81,10 +83,17 @@ def _relay_flags(parser: argparse.ArgumentParser) -> None:
     _add_count(parser, "--mib", plan.mib, "MiB through the tunnel", 4_096)
 
 
+def _startup_flags(parser: argparse.ArgumentParser) -> None:
+    plan = StartupPlan()
+    _add_count(parser, "--starts", plan.starts, "starts of the app", 20)
+    _add_count(parser, "--keys", plan.keys, "keys pressed", 1_000)
+
+
 _MEASUREMENTS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
     "payments": ("payments per second, and how long one takes", _payments_flags),
     "store": ("commits per second, bytes per friend and per payment", _store_flags),
     "relay": ("memory per waiting listener, speed of a tunnel", _relay_flags),
+    "startup": ("how soon the app is on the screen, and how quickly it answers", _startup_flags),
 }
 
 
@@ -144,6 +153,9 @@ def _measure(args: argparse.Namespace) -> "tuple[Figures, list[Line]]":
                 StorePlan(args.payments, args.friends, directory=args.directory)
             )
             return figures, _store_lines(figures)
+        case "startup":
+            figures = measure_startup(StartupPlan(args.starts, args.keys))
+            return figures, _startup_lines(figures)
         case _:
             figures = measure_relay(RelayPlan(args.listeners, args.mib))
             return figures, _relay_lines(figures)
@@ -246,6 +258,28 @@ def _relay_lines(figures: Figures) -> list[Line]:
         Line("a waiting listener", get("kib_per_listener"), "KiB", None, 80, 40),
         Line("a tunnel", speed, "MiB/s", floor),
         Line("  times slower than plain TCP", get("ratio_to_floor"), "x"),
+    ]
+
+
+def _startup_lines(figures: Figures) -> list[Line]:
+    def get(name: str) -> float | None:
+        return _number(figures, name)
+
+    floor = get("first_paint_floor_ms")
+    return [
+        Line("first paint", get("first_paint_ms"), "ms", floor, 800, 400),
+        Line("a key until its screen is there: p50", get("key_to_paint_p50_ms"), "ms"),
+        Line("  p99", get("key_to_paint_p99_ms"), "ms", None, 100, 50),
+        Line("  payments mediated meanwhile", get("mediated_per_second"), "/s"),
+        Line("memory of the app with its node", get("rss_mib"), "MiB", None, 110, 80),
+        Line(
+            "painted while nobody does anything",
+            get("idle_bytes_per_second"),
+            "bytes/s",
+            None,
+            100,
+            0,
+        ),
     ]
 
 

@@ -55,7 +55,8 @@ def demo(args: argparse.Namespace, output: Output) -> None:
     """
     if not args.headless and not args.json:
         output.note(
-            "making payments in a practice village on this machine; this version has no screen yet"
+            "no terminal here: making payments without a screen."
+            " `offset demo` in a terminal shows the app on a practice village"
         )
     outcome = finish_or_stop(partial(_run, args.payments, args.seed))
     values = summary(outcome, args.payments, args.seed)

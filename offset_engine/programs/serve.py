@@ -3,6 +3,10 @@
     DIR/servers.ident    the secret key of both, made the first time
     DIR/servers.relay    the relay's ticket, with the address others dial
     DIR/servers.index    the index server's ticket
+    DIR/trusted-servers  tickets of other index servers to share knowledge with, if they have ours
+
+`--node` runs a card beside them (`own_card`). Programs of this user reach the servers without leaving the
+machine, also if the address others dial cannot be reached from here (`net.nearby`).
 
 Nothing is written before the port is ours. What a client asks for, relay or index server, is in its
 handshake. Source: design R9, R40; apps.md §7.5.
@@ -11,12 +15,14 @@ handshake. Source: design R9, R40; apps.md §7.5.
 import argparse
 import contextlib
 import secrets
+import shlex
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+import anyio
 import platformdirs
 from anyio.abc import TaskStatus
 
@@ -36,9 +42,16 @@ from offset_engine.files import (
     write_identity,
     write_ticket,
 )
+from offset_engine.net.federation import FederationService
+from offset_engine.net.nearby import LocalServers, dialable_here
+from offset_engine.net.server_log import log_stats
 from offset_engine.net.servers import IndexService, RelayService, Service, run_services
 from offset_engine.net.transport import Connection, Endpoint
-from offset_engine.programs.arguments import Commands, Output, listen_address
+from offset_engine.net.trusted_servers import TrustedServers
+from offset_engine.programs import logs, passphrases
+from offset_engine.programs.arguments import Commands, Json, Output, listen_address
+from offset_engine.programs.own_card import OwnCard
+from offset_engine.programs.passphrases import Passphrases
 from offset_engine.programs.public_address import (
     listening_for,
     looked_up_warning_of,
@@ -67,6 +80,14 @@ def add_parser(commands: Commands) -> None:
         metavar="HOST:PORT",
         help="where to listen, if not at that port of every network; may be given several times",
     )
+    parser.add_argument(
+        "--node", action="store_true", help="run a card as well, which uses these servers"
+    )
+    parser.add_argument(
+        "--trusted",
+        metavar="DIR",
+        help="tickets of other index servers to share knowledge with; DIR/trusted-servers if not given",
+    )
     parser.add_argument("--qr", action="store_true", help="draw a QR code also into a file or pipe")
     parser.add_argument("--ascii", action="store_true", help="draw it with # signs, for paper")
     parser.add_argument(
@@ -75,6 +96,8 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help=f"where key and tickets are kept; {default_directory()} if not given",
     )
+    passphrases.add_new_flags(parser, "a new key")
+    logs.add_flags(parser)
 
 
 def default_directory() -> Path:
@@ -90,9 +113,12 @@ def act(args: argparse.Namespace, output: Output) -> None:
         TransportError: the port cannot be listened at.
     """
     directory = default_directory() if args.directory is None else _directory_of(args.directory)
-    kept = Kept(directory)
-    ready = _Ready(args, output, kept)
-    serve(partial(_serve, args, output, kept, ready), ready, output)
+    with logs.written(args):
+        asked = Passphrases(args)
+        kept = Kept(directory, _trusted_of(args), asked)
+        card = OwnCard(directory, asked) if args.node else None
+        ready = _Ready(args, output, kept, card)
+        serve(partial(_serve, args, output, kept, ready), ready, output)
 
 
 def _directory_of(text: str) -> Path:
@@ -101,22 +127,41 @@ def _directory_of(text: str) -> Path:
     return path_of(text)
 
 
+def _trusted_of(args: argparse.Namespace) -> Path | None:
+    """The directory of trusted servers that was asked for; it has to be there."""
+    if args.trusted is None:
+        return None
+    if not Path(args.trusted).is_dir():
+        raise FileError(f"{args.trusted} is not a directory of tickets")
+    return Path(args.trusted)
+
+
 class Kept:
     """The key and the tickets in the directory; a new key is only on disk after `save`."""
 
-    def __init__(self, directory: Path) -> None:
-        """Read what is there.
+    def __init__(
+        self, directory: Path, trusted: Path | None = None, asked: Passphrases | None = None
+    ) -> None:
+        """Read what is there; trusted servers are looked for in `trusted`, by default inside it.
+
+        `asked` knows the passphrase of a key that has one, or is to have one.
 
         Raises:
             FileError: it cannot be read, or the tickets are not this key's.
         """
         self.directory: Final = directory
+        self.trusted: Final = trusted or directory / "trusted-servers"
         self._identity_path = directory / "servers.ident"
         self._is_new = not _exists(self._identity_path)
         self.identity: Final = (
             PrivateKey(secrets.token_bytes(PrivateKey.SIZE))
             if self._is_new
-            else load_identity(self._identity_path)
+            else load_identity(self._identity_path, None if asked is None else asked.ask)
+        )
+        self._passphrase = (
+            asked.ask_new_if_wanted(str(self._identity_path))
+            if self._is_new and asked is not None
+            else None
         )
         self.public_key: Final = public_key_of(self.identity)
         self._addresses = {name: self._address_in(name, role) for name, role in _TICKETS}
@@ -143,11 +188,12 @@ class Kept:
         """
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.trusted.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise FileError(f"cannot make {self.directory}: {error.strerror}") from None
         written = []
         if self._is_new:
-            write_identity(self._identity_path, self.identity)
+            write_identity(self._identity_path, self.identity, self._passphrase)
             written.append(self._identity_path)
         for name, role in _TICKETS:
             if self._addresses[name] != address:
@@ -170,10 +216,13 @@ def _exists(path: Path) -> bool:
 class _Ready:
     """Tells the user what to hand over, once the port is listened at."""
 
-    def __init__(self, args: argparse.Namespace, output: Output, kept: Kept) -> None:
+    def __init__(
+        self, args: argparse.Namespace, output: Output, kept: Kept, card: OwnCard | None = None
+    ) -> None:
         self._args = args
         self._output = output
         self._kept = kept
+        self.card: Final = card
         self.warning: str | None = None
         """What is odd about the address."""
 
@@ -196,7 +245,9 @@ class _Ready:
                 "directory": str(self._kept.directory),
                 "relay": files[0],
                 "index": files[1],
+                "trusted": str(self._kept.trusted),
                 "warnings": [self.warning] if self.warning else [],
+                **self._card_values(),
             },
             self._text(servers, addresses, files),
         )
@@ -216,8 +267,23 @@ class _Ready:
         parts.append(
             f"The same as files, a relay's and an index server's ticket:\n{files[0]}\n{files[1]}"
         )
+        parts.append(
+            "To share what is known with another index server, exchange these .index files with its\n"
+            f"operator. Theirs belongs into {self._kept.trusted}; no restart is needed."
+        )
+        if self.card is not None:
+            socket_path = shlex.quote(str(self.card.socket))
+            parts.append(
+                f"The card {self.card.public_key.to_text()} runs beside them; control it with:\n"
+                f"stctrl --socket {socket_path} info friends"
+            )
         parts.append("They run until ctrl+c or SIGTERM.")
         return "\n\n".join(parts)
+
+    def _card_values(self) -> dict[str, Json]:
+        if self.card is None:
+            return {}
+        return {"card": self.card.public_key.to_text(), "socket": str(self.card.socket)}
 
 
 async def _serve(
@@ -231,12 +297,30 @@ async def _serve(
     ready.warning = await looked_up_warning_of(args.address)
     endpoint = Endpoint(kept.identity)
     reached = _first_reached(output)
+    relay, index = RelayService(endpoint), IndexService(endpoint)
+    federation = FederationService(endpoint, index, TrustedServers(kept.trusted, is_expected=False))
     services = [
-        _Watched(RelayService(endpoint), partial(reached, "relay")),
-        _Watched(IndexService(endpoint), partial(reached, "index server")),
+        _Watched(relay, partial(reached, "relay")),
+        _Watched(index, partial(reached, "index server")),
+        _Watched(federation, partial(reached, "index server")),
     ]
     addresses = args.listen or [listening_for(args.address)]
-    await run_services(endpoint, addresses, services, task_status=task_status)
+    async with anyio.create_task_group() as tasks:
+        bound = await tasks.start(partial(run_services, endpoint, addresses, services))
+        tasks.start_soon(log_stats, "relay", lambda: relay.stats)
+        tasks.start_soon(log_stats, "index server", lambda: index.stats)
+        key, here, local = kept.public_key, dialable_here(bound[0]), LocalServers()
+        with local.noted(key, here):
+            if ready.card is not None:
+                # Its own servers it finds in any case, whoever's note there is.
+                await tasks.start(
+                    ready.card.run,
+                    key,
+                    args.address,
+                    lambda one: here if one == key else local.find(one),
+                )
+            task_status.started(bound)
+            await anyio.sleep_forever()
 
 
 def _first_reached(output: Output) -> Callable[[str, str], None]:

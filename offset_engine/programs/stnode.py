@@ -22,9 +22,12 @@ from offset_engine.errors import FileError
 from offset_engine.files import load_identity
 from offset_engine.net.app_server import run_node
 from offset_engine.net.engine import Engine
+from offset_engine.net.nearby import LocalServers
 from offset_engine.net.transport import Endpoint, NetLimits
 from offset_engine.net.trusted_apps import TrustedApps
+from offset_engine.programs import logs, passphrases
 from offset_engine.programs.arguments import Output, Parser, listen_address, run
+from offset_engine.programs.passphrases import Passphrases
 from offset_engine.programs.serving import serve
 from offset_engine.store import SqliteStore
 
@@ -64,11 +67,18 @@ def _parser() -> Parser:
         metavar="DIR",
         help="tickets of the apps that may connect; read again when it changes",
     )
+    passphrases.add_flag(parser)
+    logs.add_flags(parser)
     return parser
 
 
 def _action(args: argparse.Namespace, output: Output) -> None:
-    identity = load_identity(args.idfile)
+    with logs.written(args):
+        _run(args, output)
+
+
+def _run(args: argparse.Namespace, output: Output) -> None:
+    identity = load_identity(args.idfile, Passphrases(args).ask)
     trusted = Path(args.trusted)
     if not trusted.is_dir():
         raise FileError(f"{args.trusted} is not a directory of app tickets")
@@ -107,7 +117,12 @@ async def _serve(
     *,
     task_status: TaskStatus[tuple[str, ...]] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    engine = Engine(identity, store, diagnostics=database.with_name(database.name + ".diagnostics"))
+    engine = Engine(
+        identity,
+        store,
+        diagnostics=database.with_name(database.name + ".diagnostics"),
+        nearby=LocalServers().find,
+    )
     await run_node(
         engine,
         Endpoint(identity, NetLimits(handshakes_max=_HANDSHAKES_MAX)),

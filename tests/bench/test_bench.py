@@ -5,6 +5,7 @@ thread, so that a busy machine passes too.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from offset_engine.bench import (
     Figures,
     PaymentsPlan,
     RelayPlan,
+    StartupPlan,
     StorePlan,
     measure_payments,
     measure_relay,
+    measure_startup,
     measure_store,
 )
 from offset_engine.bench.cores import Person, Program, open_chain, pay_in_waves
@@ -226,3 +229,17 @@ def test_verdicts_compare_with_aim_and_bar() -> None:
     assert Line("x", 5, "", None, 4, 2).verdict == "MISSED"
     assert Line("x", None, "", None, 4, 2).verdict == ""
     assert Line("x", 1).verdict == ""
+
+
+# --- the app ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_the_app_is_measured_in_a_terminal_while_payments_go_through_its_card() -> None:
+    figures = measure_startup(StartupPlan(starts=1, keys=10, idle_s=2))
+    assert number(figures, "first_paint_ms") > number(figures, "first_paint_floor_ms") > 0
+    assert number(figures, "key_to_paint_p99_ms") >= number(figures, "key_to_paint_p50_ms") > 0
+    assert number(figures, "mediated_per_second") > 20
+    assert number(figures, "idle_bytes_per_second") <= BAR_SLACK * 100
+    assert number(figures, "rss_mib") <= BAR_SLACK * 110

@@ -99,7 +99,7 @@ async def test_the_relays_of_one_side_are_enough() -> None:
             assert nodes[dead_side].friend(nodes[1 - dead_side]).is_dialed
 
 
-@covers("NT24")
+@covers("NT24", "NOD-07")
 async def test_ten_links_move_to_the_second_relay_when_the_first_is_killed() -> None:
     async with world() as w:
         first, second = await w.relay(), await w.relay()
@@ -177,7 +177,7 @@ async def test_a_hundred_nodes_return_to_a_restarted_relay_spread_over_time() ->
         await until(lambda: share_a_link(one, two))
 
 
-@covers("NT27")
+@covers("NT27", "RLY-04")
 async def test_another_key_at_the_relays_address_is_refused_with_growing_pauses() -> None:
     async with world() as w:
         relay = await w.relay()
@@ -261,7 +261,7 @@ async def test_an_attempt_at_a_removed_relay_is_dropped_and_the_new_one_dialed_a
         assert wire.accepted == 1
 
 
-@covers("NT38")
+@covers("NT38", "NOD-09")
 async def test_a_friend_finds_us_at_the_old_relay_until_it_knows_the_new_one() -> None:
     async with world() as w:
         old, new = await w.relay(), await w.relay()

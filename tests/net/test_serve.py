@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,18 +17,27 @@ import anyio
 import pytest
 
 from offset_engine.core.crypto import public_key_of
-from offset_engine.core.values import RelayAddress
+from offset_engine.core.values import PrivateKey, PublicKey, RelayAddress
 from offset_engine.files import Role, Servers, load_identity, load_ticket, read_any
-from offset_engine.net.transport import PURPOSE_INDEX, PURPOSE_RELAY, dial
-from offset_engine.programs import serve
+from offset_engine.net.nearby import LocalServers, dialable_here
+from offset_engine.net.transport import PURPOSE_FRIEND, PURPOSE_INDEX, PURPOSE_RELAY, dial
+from offset_engine.programs import serve, stctrl
 from offset_engine.programs.arguments import Output, Parser
 from offset_engine.programs.public_address import looked_up_warning_of, warning_of
-from tests.net.loopback import endpoint, owner
+from tests.net.loopback import endpoint, key_of, owner, serving
 
 ROOT = Path(__file__).parent.parent.parent
 PUBLIC = "village.example.org:4567"
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="stops by POSIX signals")
+
+
+@pytest.fixture(autouse=True)
+def user_data(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place of its own for what the user's programs tell each other."""
+    place = tmp_path_factory.mktemp("user")
+    monkeypatch.setenv("XDG_DATA_HOME", str(place))
+    return place
 
 
 @contextmanager
@@ -248,6 +258,138 @@ def test_an_address_of_this_machine_is_known_as_its_own() -> None:
     assert serve._is_own_ip("127.0.0.1")
     for other in ("192.0.2.77", "2001:db8::77", "fe80::77%none", "no address"):
         assert not serve._is_own_ip(other)
+
+
+# --- programs of the same user ------------------------------------------------------------------
+
+
+@posix
+def test_a_note_says_where_the_servers_are_while_they_run(tmp_path: Path, user_data: Path) -> None:
+    with running(*local(tmp_path, "--json")) as process:
+        values = ready(process)
+        key = PublicKey.from_text(str(values["public_key"]))
+        (address,) = values["addresses"]
+        assert LocalServers().find(key) == address
+        assert [one.name for one in user_data.rglob("local-servers/*")] == [key.to_text()]
+        process.terminate()
+        process.communicate(timeout=20)
+    assert LocalServers().find(key) is None
+
+
+@posix
+def test_a_card_beside_the_servers_uses_them_at_an_address_not_reachable_from_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "village"
+    outside = "192.0.2.1:4567"  # as good as a router that does not let us reach ourselves
+    with running(*local(directory, "--json", "--node", address=outside)) as process:
+        values = ready(process)
+        door = ["--socket", str(values["socket"])]
+        assert Path(str(values["socket"])).parent == directory
+        for group, name in (("relays", "relays"), ("index", "index_servers")):
+            limit = time.monotonic() + 20
+            while True:
+                assert stctrl.main([*door, "info", group, "--json"]) == 0
+                (server,) = json.loads(capsys.readouterr().out)[name]
+                assert (server["name"], server["address"]) == ("own", outside)
+                assert server["public_key"] == values["public_key"]
+                if server["connected"]:
+                    break
+                assert time.monotonic() < limit, server
+        assert stctrl.main([*door, "info", "public-key", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"public_key": values["card"]}
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "")
+    assert "Traceback" not in err
+    assert stat.S_IMODE((directory / "node.ident").stat().st_mode) == 0o600
+    assert not Path(str(values["socket"])).exists()
+
+
+@posix
+def test_a_card_stays_the_same_and_follows_its_servers_to_another_address(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cards = []
+    for address in ("village.example.org:1", "village.example.org:2"):
+        with running(*local(tmp_path, "--node", "--json", address=address)) as process:
+            values = ready(process)
+            cards.append(values["card"])
+            door = ["--socket", str(values["socket"])]
+            assert stctrl.main([*door, "info", "relays", "--json"]) == 0
+            (relay,) = json.loads(capsys.readouterr().out)["relays"]
+            assert (relay["name"], relay["address"]) == ("own", address)
+            process.terminate()
+            process.communicate(timeout=20)
+    assert cards[0] == cards[1]
+
+
+@posix
+def test_a_person_reads_how_to_control_the_card(tmp_path: Path) -> None:
+    with running(*local(tmp_path, "--node")) as process:
+        assert process.stdout is not None
+        said = ""
+        while "ctrl+c" not in said:
+            said += process.stdout.readline() or pytest.fail(said)
+        process.terminate()
+        process.communicate(timeout=20)
+    assert f"stctrl --socket {tmp_path}/node.db.sock info friends" in said
+
+
+@posix
+def test_a_card_that_runs_already_or_has_lost_its_key_is_a_failure(tmp_path: Path) -> None:
+    with running(*local(tmp_path, "--node", "--json")) as process:
+        ready(process)
+        with running(*local(tmp_path, "--node")) as second:
+            out, err = second.communicate(timeout=20)
+        assert (second.returncode, out) == (1, "")
+        assert f"another program (process {process.pid}) is running on" in err
+    (tmp_path / "node.ident").unlink()
+    with running(*local(tmp_path, "--node")) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "")
+    assert "node.db is there but not its key" in err
+
+
+def test_a_note_that_is_no_address_or_cannot_be_left_does_no_harm(tmp_path: Path) -> None:
+    key = public_key_of(PrivateKey(bytes([1]) * 32))
+    notes = LocalServers(tmp_path / "notes")
+    assert notes.find(key) is None
+    with notes.noted(key, "127.0.0.1:1"):
+        assert notes.find(key) == "127.0.0.1:1"
+        with notes.noted(key, "127.0.0.1:2"):
+            assert notes.find(key) == "127.0.0.1:2"
+        (tmp_path / "notes" / key.to_text()).write_text("nonsense")
+        assert notes.find(key) is None
+    assert (tmp_path / "notes" / key.to_text()).read_text() == "nonsense"  # not ours any more
+    (tmp_path / "file").write_text("")
+    with LocalServers(tmp_path / "file").noted(key, "127.0.0.1:1"):
+        assert LocalServers(tmp_path / "file").find(key) is None
+
+
+@pytest.mark.parametrize(
+    ("bound", "here"),
+    [
+        ("0.0.0.0:7", "127.0.0.1:7"),
+        ("[::]:7", "[::1]:7"),
+        ("192.168.1.7:7", "192.168.1.7:7"),
+        ("[fd00::1]:7", "[fd00::1]:7"),
+    ],
+)
+def test_what_listens_everywhere_is_dialled_at_loopback(bound: str, here: str) -> None:
+    assert dialable_here(bound) == here
+
+
+@pytest.mark.anyio
+async def test_a_stale_note_costs_one_attempt(tmp_path: Path) -> None:
+    notes = LocalServers(tmp_path / "notes")
+    server = endpoint(1)
+    async with serving(server) as address, serving(endpoint(2)) as other, owner() as clients:
+        for wrong in ("127.0.0.1:1", other):
+            with notes.noted(key_of(server), wrong):
+                client = endpoint(3, nearby=notes.find)
+                found = await dial(client, clients, address, key_of(server), PURPOSE_FRIEND)
+                assert found.peer == key_of(server)
 
 
 # --- addresses ----------------------------------------------------------------------------------

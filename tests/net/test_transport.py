@@ -456,6 +456,7 @@ class Stranger(anyio.abc.ByteStream):
         self.closed.set()
 
 
+@covers("RLY-08")
 async def test_one_network_gets_only_so_many_unproven_connections():
     addresses = ["192.0.2.1", "2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
     strangers = [Stranger(ip) for ip in addresses]

@@ -1,6 +1,7 @@
 """The frame around the code: commands, README, versions, and what must not be in a clone."""
 
 import importlib
+import itertools
 import re
 import stat
 import subprocess
@@ -120,15 +121,20 @@ def test_readmes_commands_have_the_flags_they_use() -> None:
     assert lines
     for line in lines:
         program, *rest = line.removeprefix(".venv/bin/").split()
-        subcommand = rest[:1] if rest and not rest[0].startswith("-") else []
-        said = subprocess.run(
-            [sys.executable, "-m", SCRIPTS[program].partition(":")[0], *subcommand, "--help"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout
+        while rest[2:] and rest[0].startswith("-") and not rest[2].startswith("-"):
+            rest = rest[2:]  # a flag of the program itself
+        subcommand = list(itertools.takewhile(lambda word: not word.startswith("-"), rest))
+        said = "".join(
+            subprocess.run(
+                [sys.executable, "-m", SCRIPTS[program].partition(":")[0], *words, "--help"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=60,
+            ).stdout
+            for words in ([], subcommand)
+        )
         for flag in re.findall(r"--[\w-]+", line):
             assert f"{flag} " in said, f"{flag} of {line}"
 

@@ -23,6 +23,8 @@ INSIDE = {
     for kind in (
         m.AppPermissions,
         m.ReportHead,
+        api.Connections,
+        api.ServerReport,
         api.FriendReport,
         api.CurrencyReport,
         api.TermsReport,
@@ -67,6 +69,11 @@ def test_what_is_inside_has_the_fields_stated() -> None:
     for row in rows:
         assert names(row["fields"]) == field_names(INSIDE[row["inside"]]), row
         assert int(row["elements"]) == len(names(row["fields"])), row
+
+
+def test_the_states_of_a_server_are_named() -> None:
+    text = section("Reports")
+    assert all(f"`{state.value}`" in text for state in api.ServerState)
 
 
 def stated(row: Row) -> tuple[str | None, bool]:

@@ -153,7 +153,11 @@ def test_every_waiting_time_is_listed_with_its_default() -> None:
 
 @pytest.mark.parametrize(
     ("heading", "kind"),
-    [("Relays", relay_limits.RelayLimits), ("Index servers", index.IndexLimits)],
+    [
+        ("Relays", relay_limits.RelayLimits),
+        ("Index servers", index.IndexLimits),
+        ("Index servers: federation", index.FederationLimits),
+    ],
 )
 def test_every_limit_of_a_server_is_listed_with_its_default(heading: str, kind: type) -> None:
     assert dict(quoted_numbers(section(heading))) == defaults(kind)
