@@ -22,6 +22,8 @@ from offset_engine.core.values import (
     Signature,
 )
 
+EXPANDED_SIZE: Final = 64
+"""Bytes of a key from `expand_seed`: seed and public key."""
 _SHA512_256: Final = hashlib.new("sha512_256")
 _BAD_KEYS: Final = (nacl.exceptions.CryptoError, ValueError, TypeError)
 
@@ -51,7 +53,14 @@ def expand_seed(private_key: PrivateKey) -> bytes:
 
 
 def sign(expanded: bytes, message: bytes) -> Signature:
-    """Ed25519 signature (deterministic) with a key from `expand_seed`."""
+    """Ed25519 signature (deterministic) with a key from `expand_seed`.
+
+    Raises:
+        ValueError: `expanded` has another length; the library would sign with what lies behind a seed in
+            memory, and two such signatures can tell the key.
+    """
+    if len(expanded) != EXPANDED_SIZE:
+        raise ValueError(f"a signing key has {EXPANDED_SIZE} bytes, not {len(expanded)}")
     return Signature(nacl.bindings.crypto_sign(message, expanded)[:64])
 
 

@@ -302,3 +302,8 @@ def test_keys_that_are_no_identity():
     assert not is_valid_identity(PublicKey(b"\xff" * 32))
     assert not verify(PublicKey(bytes(32)), b"anything", Signature(bytes(64)))
     assert is_valid_identity(A)
+
+
+def test_a_seed_is_no_signing_key() -> None:
+    with pytest.raises(ValueError, match="64 bytes"):
+        sign(bytes(PrivateKey(b"\x01" * 32)), b"message")
