@@ -1,0 +1,473 @@
+"""The app: which card is open, which section is shown, and the keys that work everywhere.
+
+    doors      → cards, and a client for the open one
+    session    → pictures of its node
+    screens    ← draw the pictures, ask the client
+    reviews    ← the screen for whatever somebody sent
+
+Source: tui.md §3 to §5; design R47, R48.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from pathlib import Path, PurePath
+from typing import Any, ClassVar, Final
+
+from textual import events, work
+from textual.binding import BindingType
+from textual.command import Provider
+from textual.filter import LineFilter
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input, TextArea
+
+from offset_engine.client import FriendReport, NodeReport
+from offset_engine.errors import OffsetError
+from offset_engine.files import Artifact
+from offset_engine.text import safe
+from offset_tui import needs, reviews, staying, themes
+from offset_tui.crash import ProcessApp
+from offset_tui.dialogs.base import Confirm, Notice
+from offset_tui.dialogs.importing import ImportDialog
+from offset_tui.dialogs.pick import Pick
+from offset_tui.doors import AppOptions, CardDoor, CardKind, OpenCard
+from offset_tui.housekeeping import Housekeeping
+from offset_tui.inbox import LOOK_EVERY_S
+from offset_tui.keymap import GLOBAL, TABS
+from offset_tui.screens.base import CardScreen
+from offset_tui.screens.unlock import LockScreen, lock, open_with_passphrase
+from offset_tui.session import Session, Snapshot, wall_ms
+
+_STYLES: Final = Path(__file__).parent / "styles"
+_SECTIONS: Final = {
+    "home": "HomeScreen",
+    "pay": "PayScreen",
+    "receive": "ReceiveScreen",
+    "activity": "ActivityScreen",
+    "friends": "FriendsScreen",
+    "balances": "BalancesScreen",
+    "network": "NetworkScreen",
+    "cards": "CardsScreen",
+    "settings": "SettingsScreen",
+    "help": "HelpScreen",
+}
+
+
+def _screen(mode: str) -> Callable[[], Screen[None]]:
+    def make() -> Screen[None]:
+        module = import_module(f"offset_tui.screens.{mode}")
+        screen: Screen[None] = getattr(module, _SECTIONS[mode])()
+        return screen
+
+    return make
+
+
+def _commands() -> type[Provider]:
+    from offset_tui.commands import Commands  # noqa: PLC0415 - only when the palette is asked for
+
+    return Commands
+
+
+class OffsetApp(ProcessApp):
+    """See the module."""
+
+    TITLE = "Offset"
+    # Whole paths: a subclass elsewhere finds them too.
+    CSS_PATH: ClassVar[list[str | PurePath]] = [
+        _STYLES / f"{name}.tcss" for name in ("app", "people", "setup", "money", "demo")
+    ]
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
+    MODES: ClassVar = {mode: _screen(mode) for _, mode, _ in TABS}
+    DEFAULT_MODE = "home"
+    BINDINGS: ClassVar[list[BindingType]] = [key.binding() for key in GLOBAL]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual declares it
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual declares it
+
+    def __init__(
+        self,
+        door: CardDoor,
+        options: AppOptions | None = None,
+        *,
+        clock: Callable[[], int] = wall_ms,
+        driver_class: type[Any] | None = None,
+    ) -> None:
+        super().__init__(options, driver_class=driver_class)
+        self.door = door
+        self.clock = clock
+        self._session: Session | None = None
+        self.connection_trouble = ""
+        self._house: Housekeeping | None = None
+        self._asked_to_stay: set[str] = set()
+        self.idle_clock = time.monotonic
+        for theme in themes.ALL:
+            self.register_theme(theme)
+        self.theme = os.environ.get("TEXTUAL_THEME", "offset-dark")
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """The theme without colours takes also those away that say owed and owing."""
+        filters = super().get_line_filters()
+        return [*filters, themes.WithoutHue()] if self.theme == themes.MONO.name else filters
+
+    # --- cards ----------------------------------------------------------------------------------
+
+    @property
+    def has_session(self) -> bool:
+        """Whether a card is open."""
+        return self._session is not None
+
+    @property
+    def session(self) -> Session:
+        """The open card.
+
+        Raises:
+            OffsetError: none is open; screens are shown only while one is.
+        """
+        if self._session is None:
+            raise OffsetError("no card is open")
+        return self._session
+
+    @work(exclusive=True, group="start")
+    async def _start(self) -> None:
+        self.door.set_events(self)
+        theme = (await self.door.app_settings()).theme
+        if theme in self.available_themes and "TEXTUAL_THEME" not in os.environ:
+            self.theme = theme
+        first = self.door.first
+        if first is not None:
+            if not await self.open_card(first):
+                self.show_everywhere()
+        elif any(card.is_enabled for card in await self.door.cards()):
+            self.action_switch_card()
+        else:
+            self.set_up()
+
+    def on_mount(self) -> None:
+        """Open the first card once the first screen is painted."""
+        self.call_after_refresh(self._start)
+        self.set_interval(LOOK_EVERY_S, self._keep_house)
+
+    async def open_card(self, name: str, passphrase: str | None = None) -> bool:
+        """Open a card, asking for its passphrase if it needs one; says why if it cannot be opened."""
+        card = await open_with_passphrase(self, name, passphrase)
+        return card is not None and await self.use_card(card)
+
+    async def use_card(self, card: OpenCard, *, goes_home: bool = True) -> bool:
+        """Show a card that is open; the same card with a new client may stay where it is shown."""
+        try:
+            self._session = await Session.of(self.door, card, self.clock)
+        except OffsetError as problem:
+            self.push_screen(Notice("This card does not answer", safe(str(problem), 400)))
+            return False
+        self.connection_trouble = ""
+        self._house = Housekeeping(self, self.idle_clock)
+        self._follow()
+        if goes_home:
+            self.action_section("home")
+        self.show_everywhere()
+        self._ask_to_stay_online(card)
+        return True
+
+    async def close_card(self) -> None:
+        """Take the open card offline and show none.
+
+        Raises:
+            OffsetError: it does not stop.
+        """
+        name = self.session.name
+        await self.door.go_offline(name)
+        self.workers.cancel_group(self, "pictures")
+        self._session, self._house = None, None
+
+    @work(exclusive=True, group="stay")
+    async def _ask_to_stay_online(self, card: OpenCard) -> None:
+        if card.name not in self._asked_to_stay and staying.is_open_question(self, card):
+            self._asked_to_stay.add(card.name)
+            await staying.ask(self)
+
+    @work(exclusive=True, group="pictures")
+    async def _follow(self) -> None:
+        session = self.session
+        try:
+            await session.follow(lambda _: self._pictured(), is_slow=self.options.is_low_bandwidth)
+        except OffsetError as problem:
+            if self._session is session:
+                self.connection_trouble = str(problem)
+                self.show_everywhere()
+
+    def _pictured(self) -> None:
+        self.show_everywhere()
+        self._act()
+
+    @work(group="house")
+    async def _act(self) -> None:
+        if self._house is not None:
+            await self._house.pictured()
+
+    @work(exclusive=True, group="watch")
+    async def _keep_house(self) -> None:
+        """Every few seconds: lock when nobody is there, look into the inbox."""
+        if self._house is None or not self.has_session:
+            return
+        if self._house.is_time_to_lock:
+            await lock(self, says_why=False)
+        await self._house.look_into_inbox()
+
+    def show_everywhere(self) -> None:
+        """Draw the latest picture on every screen of the section shown."""
+        for screen in self.screen_stack:
+            if isinstance(screen, CardScreen):
+                screen.refresh_view()
+
+    def card_died(self, name: str, reason: str) -> None:
+        """The node of the open card stopped by itself: nothing on screen is true any more."""
+        if self.has_session and self.session.name == name:
+            text = (
+                f"{safe(reason, 400)}\n\nNothing was lost: everything is saved before it is sent."
+                "\nThe app closes now; start it again to go on."
+            )
+            self.push_screen(
+                Notice("This card has stopped", text), lambda _: self.exit(return_code=1)
+            )
+
+    def card_connection(self, name: str, is_connected: bool, reason: str) -> None:  # noqa: FBT001
+        """The connection to a card that runs elsewhere was lost or came back."""
+        if self.has_session and self.session.name == name:
+            self.connection_trouble = "" if is_connected else reason or "connection lost"
+            if is_connected:
+                self._follow()
+            self.show_everywhere()
+
+    def set_up(self) -> None:
+        """Guide somebody who has no card yet."""
+        from offset_tui.screens.setup import SetupScreen  # noqa: PLC0415 - only at the first start
+
+        self.push_screen(SetupScreen())
+
+    def banner(self) -> Iterable[Widget]:
+        """What stands above the body of every screen."""
+        return ()
+
+    def before_back(self) -> bool:
+        """Whether there was something to put away before a screen goes back."""
+        return False
+
+    # --- the status line ------------------------------------------------------------------------
+
+    def status_parts(self) -> list[tuple[str, str]]:
+        """What the line above the keys says, most important first."""
+        session = self.session
+        snapshot = session.snapshot
+        dot = "*" if self.options.is_ascii else "●"
+        ring = "o" if self.options.is_ascii else "○"
+        if self.connection_trouble:
+            parts = [(f"{ring} {safe(self.connection_trouble, 50)}", "bold red")]
+        elif _is_online(snapshot.report):
+            parts = [(f"{dot} online", "green")]
+        else:
+            parts = [(f"{ring} offline", "yellow")]
+        count = len(needs.of(session))
+        if count:
+            parts.append((f"{count} need{'s' if count == 1 else ''} you", "bold yellow"))
+        parts += _server_parts(snapshot.report)
+        friends = [one for one in snapshot.report.friends if one.is_enabled]
+        online = sum(1 for one in friends if one.is_online)
+        parts.append((f"friends {online}/{len(friends)}", ""))
+        moving = _pending(snapshot)
+        if moving:
+            parts.append((f"{moving} pending", ""))
+        if self.options.is_read_only:
+            parts.append(("read-only", "bold"))
+        parts.append((safe(session.name, 24), "dim"))
+        return parts
+
+    # --- keys that work everywhere --------------------------------------------------------------
+
+    def action_section(self, mode: str) -> None:
+        """Go to a section."""
+        if not self.has_session and mode not in ("home", "cards", "help"):
+            return
+        if self.current_mode != mode:
+            self.switch_mode(mode)
+        else:
+            while len(self.screen_stack) > 1 and isinstance(self.screen, CardScreen):
+                self.pop_screen()
+
+    @work(group="import")
+    async def action_import(self) -> None:
+        """Open whatever somebody gave us."""
+        if not self.has_session:
+            return
+        found = await self.push_screen_wait(ImportDialog())
+        if found:
+            await self.review(found)
+
+    def action_paste(self) -> None:
+        """The same: `c` for those who think of pasting."""
+        self.action_import()
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether everything is hidden until the passphrase is typed."""
+        return any(isinstance(one, LockScreen) for one in self.screen_stack)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing of the app works over the lock but leaving."""
+        if self.is_locked and action not in ("exit", "quit"):
+            return False
+        if not self.has_session and action in ("import", "paste", "next_need"):
+            return False
+        return super().check_action(action, parameters)
+
+    async def on_event(self, event: events.Event) -> None:
+        """A paste where nothing is being typed is looked at."""
+        if isinstance(event, events.Key) and self._house is not None:
+            self._house.key_pressed()
+        if isinstance(event, events.Paste) and (self.is_locked or not self.has_session):
+            await super().on_event(event)
+            return
+        if isinstance(event, events.Paste) and not isinstance(self.focused, Input | TextArea):
+            self.take_text(event.text)
+            return
+        await super().on_event(event)
+
+    @work(group="import")
+    async def take_text(self, text: str) -> None:
+        """Open the review of a pasted text; never act on it."""
+        try:
+            found = reviews.read(text)
+        except OffsetError as problem:
+            self.tell(str(problem), is_error=True)
+            return
+        await self.review(found)
+
+    async def review(self, found: list[Artifact]) -> None:
+        """Show what was found, and ask what to do; of several the one chosen."""
+        chosen = found[0]
+        if len(found) > 1:
+            options = [
+                (str(number), f"{number + 1}. {_kind_words(one)}")
+                for number, one in enumerate(found)
+            ]
+            picked = await self.push_screen_wait(Pick("Several things", "Which one?", options))
+            if picked is None:
+                return
+            chosen = found[int(picked)]
+        screen = reviews.screen_for(chosen.content)
+        if screen is None:
+            self.push_screen(
+                Notice(
+                    "Nothing to do",
+                    f"This is {_kind_words(chosen)}: it can be looked at with `offset inspect`.",
+                )
+            )
+            return
+        await self.push_screen(screen)
+        for warning in chosen.warnings:
+            self.tell(warning, is_error=True)
+
+    def action_next_need(self) -> None:
+        """Go on with what needs the owner most."""
+        found = needs.of(self.session) if self.has_session else ()
+        if found:
+            screen = found[0].screen()
+            if screen is not None:
+                self.push_screen(screen)
+        else:
+            self.tell("nothing needs you now")
+
+    def action_help(self) -> None:
+        """Explain the screen below."""
+        from offset_tui.screens.help import TopicScreen  # noqa: PLC0415 - only when asked for
+
+        screen = self.screen
+        if isinstance(screen, CardScreen):
+            self.push_screen(TopicScreen(screen.TOPIC, screen))
+
+    @work(group="cards")
+    async def action_switch_card(self) -> None:
+        """Choose another card."""
+        from offset_tui.screens.cards import choose_card  # noqa: PLC0415 - only when asked for
+
+        name = await choose_card(self)
+        if name is not None and not (self.has_session and self.session.name == name):
+            await self.open_card(name)
+
+    @work(exclusive=True, group="lock")
+    async def action_lock(self) -> None:
+        """Hide everything until the passphrase is typed."""
+        await lock(self)
+
+    @work(group="leave", exclusive=True)
+    async def action_leave(self) -> None:
+        """Leave, saying what goes on and what stops."""
+        if not self.has_session:
+            self.exit()
+            return
+        session = self.session
+        if session.card.is_attached or session.card.kind is CardKind.REMOTE:
+            question = "The card goes on running in the background. Close the app?"
+            if await self.push_screen_wait(Confirm("Leave", question, "Close", "y")):
+                self.exit()
+            return
+        options = [
+            ("offline", "Go offline: nobody can pay through or to this card until it runs again"),
+            ("running", "Leave it running in the background: payments go on"),
+            ("stay", "Stay"),
+        ]
+        choice = await self.push_screen_wait(
+            Pick("Leave", _moving_sentence(session.snapshot), options)
+        )
+        if choice == "running":
+            try:
+                await self.door.leave_running(session.name)
+            except OffsetError as problem:
+                self.tell(f"it cannot be left running: {problem}", is_error=True)
+                return
+            self.exit()
+        elif choice == "offline":
+            self.exit()
+
+    def tell(self, text: str, *, is_error: bool = False) -> None:
+        """Say in one line what just happened, on the screen of the section shown."""
+        screen = next(
+            (one for one in reversed(self.screen_stack) if isinstance(one, CardScreen)), None
+        )
+        if screen is not None:
+            screen.flash(text, is_error=is_error)
+
+
+def _kind_words(artifact: Artifact) -> str:
+    return reviews.kind_of(artifact.content).value
+
+
+def _is_online(report: NodeReport) -> bool:
+    return any(_is_reachable(one) for one in report.friends) or bool(report.listening_relays)
+
+
+def _is_reachable(friend: FriendReport) -> bool:
+    return friend.is_enabled and friend.is_online
+
+
+def _server_parts(report: NodeReport) -> list[tuple[str, str]]:
+    relays, total = len(report.listening_relays), len(report.relays)
+    index, servers = int(report.connected_index is not None), len(report.index_servers)
+    return [
+        (f"relay {relays}/{total}", "" if relays or not total else "yellow"),
+        (f"index {index}/{servers}", "" if index or not servers else "yellow"),
+    ]
+
+
+def _pending(snapshot: Snapshot) -> int:
+    return sum(1 for pay in snapshot.pays if pay.ended_ms is None) + sum(
+        1 for invoice in snapshot.invoices if invoice.frozen
+    )
+
+
+def _moving_sentence(snapshot: Snapshot) -> str:
+    moving = _pending(snapshot)
+    if not moving:
+        return "Nothing is under way."
+    return f"{moving} payment{'s are' if moving > 1 else ' is'} under way."

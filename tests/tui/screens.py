@@ -1,0 +1,89 @@
+"""The app in a test: started over a scene, looked at as text, compared with what was approved.
+
+Goldens are text: `tests/golden/NAME.80x24.txt`. `UPDATE_GOLDENS=1` writes them anew; read the difference before you
+commit it. Source: tui.md §15.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from html import unescape
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+import anyio
+from rich.cells import cell_len
+from textual.pilot import Pilot
+
+from offset_tui.app import OffsetApp
+from offset_tui.doors import AppOptions
+from tests.tui.scenes import NOW_MS, FakeDoor
+
+GOLDEN: Final = Path(__file__).parent.parent / "golden"
+SMALL: Final = (80, 24)
+WIDE: Final = (120, 40)
+_CELL: Final = 12.2
+
+
+@asynccontextmanager
+async def running(
+    door: FakeDoor | None = None,
+    size: tuple[int, int] = SMALL,
+    options: AppOptions | None = None,
+) -> AsyncIterator[tuple[OffsetApp, Pilot[None]]]:
+    """The app over a scene, its first screen drawn."""
+    app = OffsetApp(door or FakeDoor(), options or AppOptions(), clock=lambda: NOW_MS)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await until(pilot, lambda: app.has_session or app.door.first is None)
+        await settled(app, pilot)
+        yield app, pilot
+
+
+async def until(pilot: Pilot[None], fact: Callable[[], bool], seconds: float = 5) -> None:
+    """Wait until something is so.
+
+    Raises:
+        TimeoutError: it is not, for too long.
+    """
+    with anyio.fail_after(seconds):
+        while not fact():
+            await pilot.pause(0.01)
+
+
+async def settled(app: OffsetApp, pilot: Pilot[None]) -> None:
+    """Wait until the screen stays as it is: footer and tables are drawn a moment after their data."""
+    before = ""
+    while (shown := picture(app)) != before:
+        before = shown
+        for _ in range(3):
+            await pilot.pause()
+
+
+def picture(app: OffsetApp) -> str:
+    """What is on screen, line by line, without trailing spaces."""
+    width, height = app.size
+    rows: list[list[str]] = [[" "] * width for _ in range(height)]
+    root = ElementTree.fromstring(app.export_screenshot())
+    for text in root.iter("{http://www.w3.org/2000/svg}text"):
+        clip = text.get("clip-path", "")
+        if "-line-" not in clip:
+            continue
+        row = int(clip.rsplit("-line-", 1)[1].rstrip(")"))
+        column = round(float(text.get("x", "0")) / _CELL)
+        for char in unescape(text.text or "").replace("\xa0", " "):
+            if row < height and column < width:
+                rows[row][column] = char
+            column += max(cell_len(char), 1)
+    return "\n".join("".join(row).rstrip() for row in rows) + "\n"
+
+
+def check_golden(app: OffsetApp, name: str) -> None:
+    """The screen is the one that was approved under this name and size."""
+    shown = picture(app)
+    path = GOLDEN / f"{name}.{app.size.width}x{app.size.height}.txt"
+    if os.environ.get("UPDATE_GOLDENS") == "1":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(shown, encoding="utf-8")
+    assert path.exists(), f"no picture was approved: UPDATE_GOLDENS=1 writes {path.name}"
+    assert shown == path.read_text(encoding="utf-8")

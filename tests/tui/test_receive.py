@@ -1,0 +1,385 @@
+"""Being paid: the form, the open invoices, one invoice, and what a commit is worth."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from textual import events
+from textual.widgets import Input
+
+from offset_engine import files
+from offset_engine.client import (
+    AddInvoice,
+    CancelInvoice,
+    CollectInvoice,
+    CommandFault,
+    Commit,
+    CommitInvoice,
+    Currency,
+    Invoice,
+    RegisterCommit,
+)
+from offset_tui.dialogs.base import Confirm, TypeToConfirm
+from offset_tui.dialogs.pick import Pick
+from offset_tui.dialogs.share import ShareScreen
+from offset_tui.doors import AppOptions
+from offset_tui.screens.commit import CommitScreen
+from offset_tui.screens.invoice import InvoiceScreen
+from offset_tui.widgets import arming
+from offset_tui.widgets.choice import Choice
+from offset_tui.widgets.inputs import LineInput
+from offset_tui.widgets.table import KeyedTable
+from tests.tui import money_scenes as money
+from tests.tui.scenes import NOW_MS, FakeDoor
+from tests.tui.screens import SMALL, WIDE, check_golden, picture, running, settled, until
+
+pytestmark = pytest.mark.anyio
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture
+def armed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting."""
+    monkeypatch.setattr(arming, "ARMED_AFTER_S", 0.0)
+
+
+def _sale(number: int, amount: int = 4_00, what: str = "2 chocolate bars") -> Invoice:
+    return money.invoice(amount, what, "Eve", number=number)
+
+
+def _suffixes(folder: Path) -> list[str]:
+    return sorted(one.suffix for one in folder.iterdir())
+
+
+def _open() -> FakeDoor:
+    held = _sale(3, 12_50, "chair")
+    return money.door(
+        sales=(
+            money.sale(_sale(1)),
+            money.reserved(_sale(2, 2_00, "bread")),
+            money.sale(held, frozen=12_50, is_sealed=True, registered=money.commit(held)),
+            money.sale(replace(_sale(4, 100_00, "repair"), expires=0)),
+        )
+    )
+
+
+# --- the form -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+async def test_the_form_and_the_open_invoices(size: tuple[int, int]) -> None:
+    async with running(_open(), size) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: "Open invoices" in picture(app))
+        await settled(app, pilot)
+        check_golden(app, "receive")
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+async def test_the_form_says_what_can_come_in(size: tuple[int, int]) -> None:
+    async with running(money.door(), size) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: "New invoice" in picture(app))
+        await settled(app, pilot)
+        check_golden(app, "receive-empty")
+        await pilot.press(*"1250")
+        await until(pilot, lambda: "would fail" in picture(app))
+        await settled(app, pilot)
+        check_golden(app, "receive-too-much")
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+async def test_what_is_wrong_is_said_below_each_field(size: tuple[int, int]) -> None:
+    door = money.door()
+    async with running(door, size) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        app.screen.query_one("#currency", LineInput).value = "US D"
+        await pilot.press(*"1,25")
+        app.screen.query_one("#for", LineInput).value = "é" * 130
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "bytes too long" in picture(app))
+        await settled(app, pilot)
+        check_golden(app, "receive-errors")
+        assert door.client.asked == []
+        assert app.focused is app.screen.query_one("#currency")
+
+
+async def test_an_invoice_is_made_once_with_ctrl_s_and_shown_to_be_shared() -> None:
+    door = money.door()
+    async with running(door) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press(*"4.00", "enter", *"bars")
+        await pilot.press("ctrl+s", "ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, ShareScreen))
+        await settled(app, pilot)
+        check_golden(app, "receive-share")
+        (asked,) = door.client.asked
+        assert isinstance(asked, AddInvoice)
+        made = asked.invoice
+        assert (made.total_dest_payment, made.description, made.decimals) == (4_00, "bars", 2)
+        assert asked.expires_ms == made.expires * 1000 == NOW_MS + DAY_MS
+        await pilot.press("q")
+        await until(pilot, lambda: not isinstance(app.screen, ShareScreen))
+        assert app.screen.query_one("#amount", Input).value == ""
+
+
+async def test_the_wish_to_hold_is_remembered() -> None:
+    door = money.door()
+    async with running(door) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press("4", "tab", "tab", "space", "tab", "right", "right")
+        assert [one.chosen for one in app.screen.query(Choice)] == [2, 2]
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: isinstance(app.screen, ShareScreen))
+        (hold,) = door.kept.holds
+        assert hold.until_ms == NOW_MS + 14 * DAY_MS
+
+
+async def test_a_refused_invoice_leaves_the_form_as_it_is() -> None:
+    door = money.door()
+    door.client.refusal = CommandFault.LIMIT_REACHED
+    async with running(door) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press("7", "ctrl+s")
+        await until(pilot, lambda: "as many of these as it can" in picture(app))
+        assert app.screen.query_one("#amount", Input).value == "7"
+
+
+async def test_a_currency_nobody_uses_asks_for_its_decimals() -> None:
+    door = money.door()
+    async with running(door) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        app.screen.query_one("#currency", LineInput).value = "BEANS"
+        await pilot.press("7", "ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, Pick))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: "look at the amount again" in picture(app))
+        assert door.client.asked == []
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(door.client.asked))
+        (asked,) = door.client.asked
+        assert isinstance(asked, AddInvoice)
+        assert (asked.invoice.total_dest_payment, asked.invoice.decimals) == (7, 0)
+        assert asked.invoice.currency == Currency("BEANS")
+
+
+async def test_nothing_is_made_with_read_only() -> None:
+    door = money.door()
+    async with running(door, SMALL, AppOptions(is_read_only=True)) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press("4", "ctrl+s")
+        await until(pilot, lambda: "--read-only" in picture(app))
+        assert door.client.asked == []
+
+
+async def test_escape_leaves_the_fields_first_and_what_was_typed_stays() -> None:
+    async with running(_open()) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press("4", "escape")
+        await until(pilot, lambda: isinstance(app.focused, KeyedTable))
+        await pilot.press("1")
+        await until(pilot, lambda: app.current_mode == "home")
+        await pilot.press("3")
+        await until(pilot, lambda: app.current_mode == "receive")
+        assert app.screen.query_one("#amount", Input).value == "4"
+
+
+async def test_the_largest_amount_is_echoed_whole() -> None:
+    async with running(money.door()) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        app.screen.query_one("#amount", Input).value = str((2**127 - 1) // 100)
+        await until(pilot, lambda: "would fail" in picture(app))
+        assert "1,701,411,834,604,692,317,316,873,037,158,841,057.00 OUSD" in picture(app)
+
+
+# --- one invoice ----------------------------------------------------------------------------------
+
+INVOICES: dict[str, Callable[[], FakeDoor]] = {
+    "open": lambda: money.door(sales=(money.sale(_sale(1)),)),
+    "reserved": lambda: money.door(sales=(money.reserved(_sale(1)),)),
+    "held": lambda: money.door(
+        sales=(
+            money.sale(_sale(1), frozen=4_00, is_sealed=True, registered=money.commit(_sale(1))),
+        )
+    ),
+    "collected": lambda: money.with_history(
+        money.door(), money.sold(_sale(1), proof=money.commit(_sale(1)))
+    ),
+    "closed": lambda: money.with_history(money.door(), money.sold(_sale(1), is_paid=False)),
+    "hostile": lambda: money.door(
+        sales=(money.reserved(_sale(1, 2**127 - 2**100, money.HOSTILE)),)
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+@pytest.mark.parametrize("name", INVOICES)
+async def test_every_state_of_an_invoice(name: str, size: tuple[int, int]) -> None:
+    async with running(INVOICES[name](), size) as (app, pilot):
+        screen = InvoiceScreen(_sale(1).invoice_id)
+        await app.push_screen(screen)
+        await until(pilot, lambda: screen.known is not None)
+        await settled(app, pilot)
+        check_golden(app, f"invoice-{name}")
+        assert "\x1b" not in picture(app)
+
+
+async def test_closing_an_unpaid_invoice_is_asked() -> None:
+    door = money.door(sales=(money.sale(_sale(1)),))
+    async with running(door) as (app, pilot):
+        await app.push_screen(InvoiceScreen(_sale(1).invoice_id))
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        dialog = app.screen
+        assert isinstance(dialog, Confirm)
+        await until(pilot, lambda: dialog.is_armed)
+        await pilot.press("x")
+        await until(pilot, lambda: bool(door.client.asked))
+        assert door.client.asked == [CancelInvoice(_sale(1).invoice_id)]
+
+
+async def test_refunding_a_registered_commit_has_to_be_typed() -> None:
+    door = INVOICES["held"]()
+    async with running(door) as (app, pilot):
+        await app.push_screen(InvoiceScreen(_sale(1).invoice_id))
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, TypeToConfirm))
+        await settled(app, pilot)
+        check_golden(app, "invoice-refund")
+        dialog = app.screen
+        assert isinstance(dialog, TypeToConfirm)
+        await until(pilot, lambda: dialog.is_armed)
+        await pilot.press("enter", "x", "enter")
+        assert door.client.asked == []
+        dialog.query_one("#word", LineInput).value = "refund"
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(door.client.asked))
+        assert door.client.asked == [CancelInvoice(_sale(1).invoice_id)]
+
+
+@pytest.mark.usefixtures("armed")
+async def test_a_held_one_is_collected_with_enter() -> None:
+    door = INVOICES["held"]()
+    async with running(door) as (app, pilot):
+        await app.push_screen(InvoiceScreen(_sale(1).invoice_id))
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(door.client.asked))
+        assert door.client.asked == [CollectInvoice(_sale(1).invoice_id, False)]
+
+
+async def test_the_files_of_a_sale(tmp_path: Path) -> None:
+    async with running(INVOICES["collected"]()) as (app, pilot):
+        screen = InvoiceScreen(_sale(1).invoice_id)
+        await app.push_screen(screen)
+        await until(pilot, lambda: screen.known is not None)
+        await pilot.press("E")
+        await until(pilot, lambda: "Folder for the files" in picture(app))
+        app.screen.query_one("#line", LineInput).value = str(tmp_path)
+        await pilot.press("enter")
+        await until(pilot, lambda: "Written" in picture(app))
+    assert _suffixes(tmp_path) == [".commit", ".invoice", ".txt"]
+
+
+# --- commits --------------------------------------------------------------------------------------
+
+_GOOD = money.commit(_sale(1))
+COMMITS: dict[str, tuple[Commit, Callable[[], FakeDoor]]] = {
+    "good": (_GOOD, INVOICES["reserved"]),
+    "held": (_GOOD, INVOICES["held"]),
+    "unknown": (_GOOD, money.door),
+    "nothing-reserved": (_GOOD, INVOICES["open"]),
+    "other-signer": (money.commit(_sale(1), "Bob"), INVOICES["reserved"]),
+    "other-amount": (replace(_GOOD, total_dest_payment=5_00), INVOICES["reserved"]),
+    "other-currency": (replace(_GOOD, currency=Currency("HOURS")), INVOICES["reserved"]),
+    "collected": (_GOOD, INVOICES["collected"]),
+    "closed": (_GOOD, INVOICES["closed"]),
+}
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+@pytest.mark.parametrize("name", COMMITS)
+async def test_every_verdict(name: str, size: tuple[int, int]) -> None:
+    commit, make = COMMITS[name]
+    async with running(make(), size) as (app, pilot):
+        screen = CommitScreen(commit)
+        await app.push_screen(screen)
+        await until(pilot, lambda: screen.found is not None)
+        await settled(app, pilot)
+        check_golden(app, f"commit-{name}")
+
+
+async def test_a_commit_pasted_anywhere_is_judged() -> None:
+    async with running(INVOICES["reserved"]()) as (app, pilot):
+        app.post_message(events.Paste(files.to_text(_GOOD)))
+        await until(pilot, lambda: isinstance(app.screen, CommitScreen))
+        await until(pilot, lambda: "Payment is good: hand over the goods" in picture(app))
+
+
+async def test_enter_collects_once_and_only_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arming, "ARMED_AFTER_S", 1e9)
+    door = money.door(sales=(money.reserved(_sale(1)),))
+    async with running(door) as (app, pilot):
+        screen = CommitScreen(_GOOD)
+        await app.push_screen(screen)
+        await until(pilot, lambda: screen.found is not None)
+        await pilot.press("enter", "enter")
+        assert door.client.asked == []
+        monkeypatch.setattr(arming, "ARMED_AFTER_S", 0.0)
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(door.client.asked))
+        assert door.client.asked == [CommitInvoice(_GOOD)]
+
+
+@pytest.mark.usefixtures("armed")
+@pytest.mark.parametrize(
+    "name", ["unknown", "nothing-reserved", "other-signer", "other-amount", "closed", "collected"]
+)
+async def test_a_bad_commit_is_never_collected(name: str) -> None:
+    commit, make = COMMITS[name]
+    door = make()
+    async with running(door) as (app, pilot):
+        screen = CommitScreen(commit)
+        await app.push_screen(screen)
+        await until(pilot, lambda: screen.found is not None)
+        await pilot.press("enter", "h", "x")
+        await pilot.pause()
+        assert door.client.asked == []
+        assert app.screen is screen
+
+
+async def test_holding_keeps_the_commit_and_the_date() -> None:
+    door = money.door(sales=(money.reserved(_sale(1)),))
+    async with running(door) as (app, pilot):
+        screen = CommitScreen(_GOOD)
+        await app.push_screen(screen)
+        await until(pilot, lambda: screen.found is not None)
+        await pilot.press("h")
+        await until(pilot, lambda: "Hold it until when?" in picture(app))
+        app.screen.query_one("#line", LineInput).value = "soon"
+        await pilot.press("enter")
+        await until(pilot, lambda: "number of days" in picture(app))
+        app.screen.query_one("#line", LineInput).value = "3"
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(door.kept.holds))
+        assert door.client.asked == [RegisterCommit(_GOOD)]
+        assert door.kept.holds[0].until_ms == NOW_MS + 3 * DAY_MS
+
+
+async def test_collecting_by_itself_as_the_settings_say() -> None:
+    door = money.door(sales=(money.reserved(_sale(1)),))
+    door.chosen = replace(door.chosen, auto_collect=True)
+    async with running(door) as (app, pilot):
+        await app.push_screen(CommitScreen(_GOOD))
+        await until(pilot, lambda: bool(door.client.asked))
+        await pilot.pause()
+        assert door.client.asked == [CommitInvoice(_GOOD)]
