@@ -47,7 +47,7 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def demo(args: argparse.Namespace, output: Output) -> None:
+def act(args: argparse.Namespace, output: Output) -> None:
     """Make payments in the village and report.
 
     Raises:
