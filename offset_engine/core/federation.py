@@ -13,12 +13,15 @@ believed for the node's own signature, and a server gone bad can withhold, delay
 | RESYNC | let everybody report | after our next tick: SEND_FULL to our clients, passed to everybody else |
 | PEER_INFO | how much I hold | for the operator |
 
-**No echo.** A server takes an update once: the second copy has no greater counter. What its sign of life
+**No echo.** A server takes an update once: the second copy has no greater counter. Only if the first came
+with a long chain, which may be padded so that nobody further away takes it, is a shorter copy passed on too;
+each is shorter than the last. What its sign of life
 refers to is one update, and only the server that brought *that* update is listened to; these form a tree
 for each update, so nothing can go round. Resyncs carry an id that is remembered, and hops.
 
 **Nothing is lost for good.** A gap in counters, a sign of life of something unknown, or one from elsewhere
-while its own way is silent: each asks for a FULL, at most one per node in 30 s.
+while its own way is silent: each asks for a FULL, of each server at most one per node in 30 s:
+who does not answer keeps us from asking nobody else.
 
 **One link per server.** The newer one wins, unless the older was dialled by the preferred side
 (`crypto.speaks_first`) and the newer by the other: both sides keep the same one.
@@ -41,7 +44,7 @@ from offset_engine.core.index_effects import (
     ResumePeer,
     Send,
 )
-from offset_engine.core.index_limits import AckCode, Allowance, FederationLimits
+from offset_engine.core.index_limits import AckCode, Allowance, FederationLimits, Recent
 from offset_engine.core.index_nodes import NodeTable, Place
 from offset_engine.core.index_peer import Peer, PeerStats, Tally, work_of
 from offset_engine.core.link import CloseCode
@@ -49,6 +52,7 @@ from offset_engine.core.messages import (
     AliveNodes,
     Forward,
     IndexPeerMessage,
+    IndexUpdate,
     Need,
     PeerInfo,
     Resync,
@@ -113,8 +117,9 @@ class Federation:
         """Until then our clients have time for the FULL they were asked for last."""
         self._rounds_paid_ms = 0
         """Each time they are asked moves this on by `resync_gap_ms`; it may be ahead by a burst."""
-        self._asked: OrderedDict[PublicKey, int] = OrderedDict()
-        """Node → when its FULL was asked for last."""
+        self._asked = Recent(limits.need_gap_ms, limits.needs_remembered)
+        """Own nodes that were asked for a FULL because another server needs it."""
+        self._fulls = Allowance(limits.fulls_per_second, limits.fulls_burst, 4 * limits.peers_max)
         self._alive_due_ms: int | None = None
         self._is_stopped = False
 
@@ -159,10 +164,12 @@ class Federation:
             effects += self._close(older, CloseCode.REPLACED, "a newer connection took over")
         elif len(self._peers) >= self._limits.peers_max:
             return [Close(conn, CloseCode.OVERLOADED, "too many index servers")]
-        peer = Peer(conn, server, PeerOutbox(self._limits), now_ms + _FIRST_TICK_MS)
+        asked = Recent(self._limits.need_gap_ms, self._limits.needs_remembered)
+        peer = Peer(conn, server, PeerOutbox(self._limits), asked, now_ms + _FIRST_TICK_MS)
         peer.is_preferred = is_preferred
         self._peers[conn] = peer
         self._conn_of[server] = conn
+        peer.outbox.refill(now_ms)
         peer.outbox.tell_tick(self._tick(), self._info())
         resync = Resync(Uid(random), self._limits.resync_hops)
         self._remember(resync.resync_id)
@@ -225,17 +232,12 @@ class Federation:
 
     def spread(self, forward: Forward, source: int | None = None) -> list[Effect]:
         """Pass an accepted update to every server but the one on connection `source`."""
-        if len(forward.chain) > CHAIN_LINKS_MAX:
+        if len(forward.chain) >= CHAIN_LINKS_MAX:
             return []  # nobody would take it
-        effects: list[Effect] = []
-        for peer in tuple(self._peers.values()):
-            if peer.conn == source:
-                continue
-            if peer.outbox.tell_update(forward):
-                effects.append(PeerReady(peer.conn))
-            else:
-                effects += self._close(peer, CloseCode.OVERLOADED, "updates are not read")
-        return effects
+        others = [peer for peer in self._peers.values() if peer.conn != source]
+        for peer in others:
+            peer.outbox.tell_update(forward)
+        return [PeerReady(peer.conn) for peer in others]
 
     def alive(
         self,
@@ -303,8 +305,9 @@ class Federation:
         if place is Place.OLD:
             tally.copies += 1
             peer.outbox.knows(update)
-            return []
-        if place is Place.LEFT:
+            link = self._nodes.shortened(update, forward.chain)
+            return self._pass_on(peer, forward, link) if link else []
+        if place is Place.LEFT or self._speaks_for_itself(update, now_ms):
             tally.refused += 1
             return []
         if place is Place.GAP:
@@ -313,7 +316,7 @@ class Federation:
         if verdict.code is AckCode.OK:
             tally.accepted += 1
             peer.outbox.knows(update)
-            return self.spread(Forward(update, (*forward.chain, verdict.link)), peer.conn)
+            return self._pass_on(peer, forward, verdict.link)
         if verdict.code is not AckCode.INVALID:
             tally.refused += 1
             return []
@@ -322,6 +325,19 @@ class Federation:
         if peer.faults < self._limits.faults_max:
             return []
         return self._close(peer, CloseCode.ABUSE, "too many updates that nobody signed")
+
+    def _pass_on(self, peer: Peer, forward: Forward, link: tuple[HashResult, ...]) -> list[Effect]:
+        return self.spread(Forward(forward.update, (*forward.chain, link)), peer.conn)
+
+    def _speaks_for_itself(self, update: IndexUpdate, now_ms: int) -> bool:
+        """Whether our own client is there and in another session: then that one counts.
+
+        Otherwise whoever recorded what it said in older sessions could switch it back for a while.
+        """
+        state = self._nodes.get(update.node)
+        if state is None or state.via is not None or update.node not in self._clients:
+            return False
+        return state.session_id != update.session_id and not self._nodes.is_silent(state, now_ms)
 
     def _heard_alive(self, peer: Peer, message: AliveNodes, now_ms: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -346,8 +362,8 @@ class Federation:
     # --- asking for what is missing ---
 
     def _want(self, peer: Peer, node: PublicKey, now_ms: int) -> list[Effect]:
-        """Ask this server for a FULL of `node`, unless somebody did just now."""
-        if not self._may_ask(node, now_ms):
+        """Ask this server for a FULL of `node`, unless it was asked just now."""
+        if not peer.asked.may(node, now_ms):
             return []
         peer.outbox.tell_need(node)
         return [PeerReady(peer.conn)]
@@ -356,22 +372,21 @@ class Federation:
         client, state = self._clients.get(node), self._nodes.get(node)
         via = None if state is None else state.via
         towards = None if via is None else self._peers.get(self._conn_of.get(via, -1))
-        if client is not None:
-            is_asked = self._may_ask(node, now_ms)
-            return [Send(client, SendFull(Uid(node[:16]), 0))] if is_asked else []
-        if towards is None or towards is peer:
+        left = self._fulls.left(peer.key, now_ms)
+        effects: list[Effect] = []
+        if left < 1:
             return []
-        return self._want(towards, node, now_ms)
-
-    def _may_ask(self, node: PublicKey, now_ms: int) -> bool:
-        asked_ms = self._asked.get(node)
-        if asked_ms is not None and now_ms - asked_ms < self._limits.need_gap_ms:
-            return False
-        self._asked[node] = now_ms
-        self._asked.move_to_end(node)
-        if len(self._asked) > self._limits.needs_remembered:
-            self._asked.popitem(last=False)
-        return True
+        if client is not None:
+            if self._asked.may(node, now_ms):
+                # Who asks for many gets them as slowly as with a resync.
+                used = self._limits.fulls_burst - left
+                spread_ms = used * self._limits.resync_spread_per_node_ms
+                effects = [Send(client, SendFull(Uid(node[:16]), min(spread_ms, U32_MAX)))]
+        elif towards is not None and towards is not peer:
+            effects = self._want(towards, node, now_ms)
+        if effects:
+            self._fulls.spend(peer.key, 1, now_ms)
+        return effects
 
     # --- resync ---
 
@@ -445,6 +460,10 @@ class Federation:
         ]
         if self._alive_due_ms is not None:
             dues.append(self._alive_due_ms)
+        for peer in self._peers.values():
+            refill_ms = peer.outbox.refill_due_ms()
+            if refill_ms is not None:
+                dues.append(refill_ms)
         return min(dues, default=None)
 
     def on_deadline(self, now_ms: int) -> list[Effect]:
@@ -458,6 +477,9 @@ class Federation:
                 effects.append(ResumePeer(peer.conn))
             elif peer.resume_ms is None and peer.hash_due_ms <= now_ms:
                 effects += self._close(peer, CloseCode.CLOCK, "your clock stands still")
+                continue
+            if peer.outbox.refill(now_ms):
+                effects.append(PeerReady(peer.conn))
         if self._alive_due_ms is not None and self._alive_due_ms <= now_ms:
             self._alive_due_ms = None
             effects += [PeerReady(conn) for conn in self._peers]

@@ -134,6 +134,7 @@ class IndexServer:
         """The links to other servers."""
         self._updates = Allowance(limits.updates_per_second, limits.updates_burst, limits.nodes_max)
         self._scans = Allowance(limits.scanned_per_second, limits.scanned_burst, limits.nodes_max)
+        self._spreads = Allowance(limits.edges_per_second, limits.edges_burst, limits.nodes_max)
         self._acks = dict.fromkeys(AckCode, 0)
         self._answers = dict.fromkeys(RouteCode, 0)
         self._is_stopped = False
@@ -271,9 +272,17 @@ class IndexServer:
         else:
             verdict = self._nodes.take(update, (), None, now_ms)
             code, forward = verdict.code, Forward(update, (verdict.link,))
-            spread = self.federation.spread(forward) if code is AckCode.OK else []
+            spread = self._spread(forward, now_ms) if code is AckCode.OK else []
         self._acks[code] += 1
         return [Send(conn, UpdateAck(update.session_id, update.counter, code)), *spread]
+
+    def _spread(self, forward: Forward, now_ms: int) -> list[Effect]:
+        """Tell the other servers; not of a node that says too much: later its sign of life shows the gap."""
+        node = forward.update.node
+        if self._spreads.left(node, now_ms) < 1:
+            return []
+        self._spreads.spend(node, max(1, len(forward.update.mutations)), now_ms)
+        return self.federation.spread(forward)
 
     def _alive(self, conn: int, peer: PublicKey, alive: Alive, now_ms: int) -> list[Effect]:
         if not self._nodes.alive(peer, alive.session_id, alive.counter, now_ms):

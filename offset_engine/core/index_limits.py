@@ -34,6 +34,12 @@ class IndexLimits:
     currencies_per_node_max: int = 32
     """So that one stranger cannot use all of them up."""
     edges_per_node_max: int = INDEX_EDGES_MAX
+    edges_max: int = 1_000_000
+    """Of everybody; each takes up to 425 bytes of memory."""
+    edges_per_second: int = 50
+    """Per node: what it reports beyond that counts here, and is not passed on to other servers."""
+    edges_burst: int = 4_096
+    """Eight times all a node may report."""
     update_bytes_max: int = 65_536
     updates_per_second: int = 2
     """Per node: a node may report removals twice a second."""
@@ -57,12 +63,22 @@ class FederationLimits:
     nodes_per_peer_max: int = 60_000
     currencies_remote_max: int = 192
     """With so many currencies, others' nodes cannot bring new ones."""
+    currencies_per_peer_max: int = 64
+    """New ones from one server, so that none takes them all."""
+    edges_remote_max: int = 900_000
+    edges_per_peer_max: int = 500_000
+    chain_plain_links: int = 6
+    """A longer chain may be padded: a shorter copy is passed on as well. With this many a chain still
+    reaches nine servers further, as far as a resync does."""
     unproven_ms: int = 1_500_000
     """So long others' word that a node is alive counts without a fresh signature of it."""
     queued_nodes_max: int = 10_000
     """Nodes whose updates wait for one slow server."""
     queued_edges_max: int = 200_000
     """Edges in them."""
+    large_per_second: int = 8_000
+    """Edges of large updates that leave for one server: less than it reads, so that small ones never wait."""
+    large_burst: int = 200_000
     queued_deltas_max: int = 8
     """DELTAs of one node; one more drops them, and the gap will be noticed."""
     work_per_second: int = 10_000
@@ -85,7 +101,38 @@ class FederationLimits:
     resyncs_remembered: int = 1_024
     need_gap_ms: int = 30_000
     """Between two requests for a FULL of the same node."""
-    needs_remembered: int = 20_000
+    needs_remembered: int = 5_000
+    """Nodes one server was asked for; and own nodes asked. It is not asked for more within the gap."""
+    fulls_per_second: int = 100
+    """FULLs of single nodes that one server may ask for."""
+    fulls_burst: int = 500
+
+
+class Recent:
+    """What was done to whom, so that it is not done again too soon. What is recent is never forgotten."""
+
+    def __init__(self, gap_ms: int, keys_max: int) -> None:
+        self._gap_ms = gap_ms
+        self._keys_max = keys_max
+        self._done_ms: OrderedDict[PublicKey, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._done_ms)
+
+    def may(self, key: PublicKey, now_ms: int) -> bool:
+        """Whether it may be done to `key` now, and then it counts as done; not if there are too many."""
+        for _ in range(2):  # two out for one in: what is old needs no memory
+            if self._done_ms and now_ms - next(iter(self._done_ms.values())) >= self._gap_ms:
+                self._done_ms.popitem(last=False)
+        done_ms = self._done_ms.get(key)
+        if done_ms is None and len(self._done_ms) >= self._keys_max:
+            return False
+        if done_ms is not None and now_ms - done_ms < self._gap_ms:
+            return False
+        self._done_ms[key] = now_ms
+        self._done_ms.move_to_end(key)
+        return True
 
 
 class Allowance:
@@ -103,7 +150,7 @@ class Allowance:
         return self._burst - max(0, missing - (now_ms - at_ms) * self._per_second // 1000)
 
     def spend(self, key: PublicKey, tokens: int, now_ms: int) -> None:
-        """Take tokens, which may overdraw; the least recent spender is forgotten at the limit."""
+        """Take tokens (at least 1), which may overdraw; at the limit the least recent spender is forgotten."""
         self._missing[key] = (self._burst - self.left(key, now_ms) + tokens, now_ms)
         self._missing.move_to_end(key)
         for _ in range(2):  # two out for one in: a full bucket needs no memory

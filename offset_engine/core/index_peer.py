@@ -5,8 +5,9 @@ Source: PROTOCOL.md, "Index servers: federation".
 
 from typing import Final
 
+from offset_engine.core.index_limits import Recent
 from offset_engine.core.messages import AliveNodes, Forward, IndexPeerMessage, PeerInfo
-from offset_engine.core.peer_outbox import PeerOutbox
+from offset_engine.core.peer_outbox import PeerOutbox, size_of
 from offset_engine.core.values import HashResult, PublicKey, value
 
 _MESSAGE_WORK: Final = 8
@@ -47,6 +48,7 @@ class Peer:
     """The link to one server."""
 
     __slots__ = (
+        "asked",
         "conn",
         "faults",
         "hash_due_ms",
@@ -58,11 +60,15 @@ class Peer:
         "resume_ms",
     )
 
-    def __init__(self, conn: int, key: PublicKey, outbox: PeerOutbox, hash_due_ms: int) -> None:
+    def __init__(
+        self, conn: int, key: PublicKey, outbox: PeerOutbox, asked: Recent, hash_due_ms: int
+    ) -> None:
         """A link that is new; its first tick must come before `hash_due_ms`."""
         self.conn = conn
         self.key = key
         self.outbox = outbox
+        self.asked = asked
+        """Nodes it was asked for."""
         self.is_preferred = False
         """Dialled by the side that is preferred."""
         self.newest: HashResult | None = None
@@ -77,8 +83,7 @@ class Peer:
 def work_of(message: IndexPeerMessage) -> int:
     """What reading it costs, in edges."""
     if isinstance(message, Forward):
-        hashes = sum(len(link) for link in message.chain)
-        return _MESSAGE_WORK + len(message.update.mutations) + hashes // 8
+        return _MESSAGE_WORK + size_of(message)
     if isinstance(message, AliveNodes):
         return _MESSAGE_WORK + len(message.nodes) // 4
     return _MESSAGE_WORK

@@ -10,7 +10,9 @@ servers. A ticket added to the directory counts at once, a ticket removed closes
 
 Both sides dial, so that one of them being reachable is enough. The side that is preferred dials first; the
 other waits a little whenever there is no link, and `core.federation` keeps the same one at both ends.
-Pauses after failures are those of links between friends (FL2, FL10).
+Pauses after failures are those of links between friends (FL2, FL10). Two servers with one key (a directory
+that was copied) would take the link from each other for ever: whose link was replaced, and who has none
+then, waits twice as long each time, and both ends tell their operators.
 
 Source: PROTOCOL.md, "Index servers: federation".
 """
@@ -42,6 +44,7 @@ _STRANGERS_REREAD_MS: Final = 100
 """How often strangers can make us look at it."""
 _KEPT: Final = (CloseCode.DUPLICATE, CloseCode.REPLACED)
 """The other side holds another link."""
+_DOUBLINGS_MAX: Final = 20
 _REFUSALS: Final = (
     CloseCode.NOT_AUTHORIZED,
     CloseCode.VERSION,
@@ -93,6 +96,12 @@ class _Dialler:
         self.state = PeerState.WAITING
         self.last_error = ""
         self.failures = 0
+        self.replaced = 0
+        """How often in a row somebody else with our key took the link."""
+        self.taken_over_ms: int | None = None
+        """When it last dialled although there was a link."""
+        self.is_doubled = False
+        """Whether the operator was told that two of it seem to run."""
 
 
 class FederationService:
@@ -147,7 +156,22 @@ class FederationService:
         peer = connection.peer
         if peer not in self._diallers:
             await self._reread(_STRANGERS_REREAD_MS)
+        if peer in self._diallers and self._index.is_linked(peer):
+            self._note_takeover(self._diallers[peer])
         await self._index.serve_server(connection, is_preferred=speaks_first(peer, self._own))
+
+    def _note_takeover(self, one: _Dialler) -> None:
+        """A server dialled that is linked: once is chance, again and again is two of them."""
+        now_ms, before_ms = self._endpoint.now_ms(), one.taken_over_ms
+        one.taken_over_ms = now_ms
+        if before_ms is None or now_ms - before_ms >= self._rules.lived_ms:
+            one.is_doubled = False
+        elif not one.is_doubled:
+            one.is_doubled = True
+            _log.warning(
+                "index server %s takes its own link over again and again: do two run with one key?",
+                one.key,
+            )
 
     # --- trust ---
 
@@ -196,7 +220,7 @@ class FederationService:
                 started_ms = self._endpoint.now_ms()
                 code = await self._link(one, one.address, is_preferred=is_preferred)
                 if self._endpoint.now_ms() - started_ms >= self._rules.lived_ms:
-                    one.failures = 0
+                    one.failures = one.replaced = 0
                 await self._until_up(one, self._pause_ms(one, code))
 
     async def _link(self, one: _Dialler, address: str, *, is_preferred: bool) -> CloseCode | None:
@@ -208,7 +232,6 @@ class FederationService:
                 connection = await dial(
                     self._endpoint, tasks, address, one.key, Purpose.INDEX_SERVER
                 )
-                _log.info("index server %s: linked", one.key)
                 await self._index.serve_server(connection, is_preferred=is_preferred)
             end = connection.ended
             code = end.code if end is not None and end.clean else None
@@ -234,7 +257,8 @@ class FederationService:
         jitter = int.from_bytes(self._endpoint.random_bytes(4), "big")
         env = LinkEnv(self._endpoint.now_ms(), jitter, rules)
         if code in _KEPT:
-            return rules.settle_ms
+            is_taken = code is CloseCode.REPLACED and not self._index.is_linked(one.key)
+            return self._taken_pause_ms(one, env) if is_taken else rules.settle_ms
         wait_ms = env.backoff(one.failures)
         one.failures += 1
         if code in _REFUSALS:
@@ -242,6 +266,17 @@ class FederationService:
         if code is CloseCode.SHUTDOWN:
             return max(wait_ms, env.between(rules.start_max_ms // 5, rules.start_max_ms))
         return wait_ms
+
+    def _taken_pause_ms(self, one: _Dialler, env: LinkEnv) -> int:
+        """Another link took ours over, and we do not have it: maybe it is about to come."""
+        if one.replaced:
+            one.last_error = "another server with our key takes the link: do two run with one key?"
+        if one.replaced == 1:
+            _log.warning("index server %s at %s: %s", one.key, one.address, one.last_error)
+        rules = self._rules
+        most_ms = min(rules.backoff_max_ms, rules.settle_ms << min(one.replaced, _DOUBLINGS_MAX))
+        one.replaced += 1
+        return max(rules.settle_ms, env.between(most_ms // 2, most_ms))
 
     async def _until_down(self, one: _Dialler) -> None:
         while self._index.is_linked(one.key):

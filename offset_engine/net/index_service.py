@@ -3,6 +3,7 @@
 Source: PROTOCOL.md, "Index servers".
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
@@ -29,6 +30,8 @@ from offset_engine.core.values import PublicKey
 from offset_engine.errors import DecodeError
 from offset_engine.net.services import Alarm, Clients
 from offset_engine.net.transport import PURPOSE_INDEX, Connection, Endpoint
+
+_log: Final = logging.getLogger(__name__)
 
 _TICK_RANDOM_BYTES: Final = 16
 _OUTPUT_BYTES: Final = 65_536
@@ -58,6 +61,8 @@ class IndexService:
         self._alarm = Alarm(self._now_ms, self._core.deadline_ms, self._on_deadline)
         self.links_changed = anyio.Event()
         """Set, and replaced, when a link to another server came up or ended."""
+        self._linked: dict[PublicKey, None] = {}
+        """Of whom the log says that they are there."""
 
     @property
     def stats(self) -> IndexStats:
@@ -145,15 +150,23 @@ class IndexService:
                     conn, connection.peer, now_ms, random, is_preferred=is_preferred
                 )
             )
-            self._announce_links()
+            self._announce_links(connection.peer)
             connection.deliver_to(partial(self._received_from_server, conn))
             await connection.wait_closed()
         finally:
             self._clients.remove(conn)
             self._perform(self._core.closed(conn))
-            self._announce_links()
+            self._announce_links(connection.peer)
 
-    def _announce_links(self) -> None:
+    def _announce_links(self, server: PublicKey) -> None:
+        """Tell who waits and, where it makes a difference, the operator: a link may only replace another."""
+        is_linked = self.is_linked(server)
+        if is_linked and server not in self._linked:
+            self._linked[server] = None
+            _log.info("index server %s is connected", server)
+        elif not is_linked and server in self._linked:
+            del self._linked[server]
+            _log.info("index server %s is gone", server)
         self.links_changed.set()
         self.links_changed = anyio.Event()
 

@@ -1,8 +1,9 @@
 """A directory of files somebody trusts, looked at again and again.
 
 Every regular file in it whose name does not begin with a dot counts; sub-directories are skipped. A file
-that is not what it should be, or cannot be read, is skipped with one warning until it changes: it keeps
-nobody else out. Files are read again only if they changed.
+that is not what it should be is skipped with one warning until it changes: it keeps nobody else out. Files
+are read again only if they, or who may read them, changed. One that cannot be read for a reason that passes
+(too many open files, say) is tried again with every look, and what it said last counts meanwhile.
 
 Source: apps.md §2.2; PROTOCOL.md, "Apps" and "Index servers: federation".
 """
@@ -20,8 +21,8 @@ _log: Final = logging.getLogger(__name__)
 FILES_MAX: Final = 1_000
 """Files looked at; more than anybody will ever put there."""
 
-_Look: TypeAlias = tuple[int, int, int]
-"""What tells that a file changed: time of change (ns), size, inode."""
+_Look: TypeAlias = tuple[int, int, int, int]
+"""What tells that a file changed: times of its content and of its owner and rights (ns), size, inode."""
 _T = TypeVar("_T")
 
 
@@ -43,7 +44,10 @@ class TrustedDirectory(Generic[_T]):
         self._directory = directory
         self._load = load
         self._what = what
-        self._known: dict[str, tuple[_Look, _T | None]] = {}
+        self._known: dict[str, tuple[_Look | None, _T | None]] = {}
+        """By file name; without a look it is to be tried again."""
+        self._troubles: dict[str, str] = {}
+        """What was said of a file that could not be read, so that it is said once."""
         self._trouble = ""
 
     def read(self) -> tuple[_T, ...]:
@@ -78,17 +82,26 @@ class TrustedDirectory(Generic[_T]):
     def _refresh(self, looks: Mapping[str, _Look]) -> None:
         for name in [name for name in self._known if name not in looks]:
             del self._known[name]
+            self._troubles.pop(name, None)
         for name, look in looks.items():
             known = self._known.get(name)
             if known is None or known[0] != look:
-                self._known[name] = (look, self._try(self._directory / name))
+                self._known[name] = self._try(self._directory / name, look)
+                if self._known[name][0] is not None:
+                    self._troubles.pop(name, None)
 
-    def _try(self, path: Path) -> _T | None:
+    def _try(self, path: Path, look: _Look) -> tuple[_Look | None, _T | None]:
         try:
-            return self._load(path)
+            return look, self._load(path)
         except FileError as error:
-            _log.warning("skipping what is no %s: %s", self._what, error)
-            return None
+            cause = error.__context__  # what the sentence was made of
+            passes = isinstance(cause, OSError) and not isinstance(cause, PermissionError)
+            if self._troubles.get(path.name) != str(error):
+                _log.warning("skipping what is no %s: %s", self._what, error)
+            if not passes:
+                return look, None
+            self._troubles[path.name] = str(error)
+            return None, self._known.get(path.name, (None, None))[1]
 
 
 def _look_around(directory: Path) -> dict[str, _Look]:
@@ -101,5 +114,6 @@ def _look_around(directory: Path) -> dict[str, _Look]:
         except OSError:  # gone meanwhile, or a link to nowhere
             continue
         if stat.S_ISREG(status.st_mode):
-            looks[path.name] = (status.st_mtime_ns, status.st_size, status.st_ino)
+            times = (status.st_mtime_ns, status.st_ctime_ns)
+            looks[path.name] = (*times, status.st_size, status.st_ino)
     return looks

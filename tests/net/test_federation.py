@@ -237,6 +237,24 @@ async def test_a_bad_file_is_skipped_with_a_warning(
         assert sum("skipping what is no index server's ticket" in line for line in said) == 1
 
 
+async def test_the_log_says_who_comes_and_goes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with servers(tmp_path, 2) as (one, other):
+        with caplog.at_level(logging.INFO):
+            ticket = one.trust(other)
+            other.trust(one)
+            await until(lambda: one.is_linked(other))
+            ticket.unlink()
+            await until(lambda: not one.index.is_linked(other.key))
+            await until(lambda: not other.index.is_linked(one.key))
+        said = [record.getMessage() for record in caplog.records]
+        for server in (one, other):
+            about = [line for line in said if f"{server.key}" in line]
+            assert f"index server {server.key} is connected" in about
+            assert f"index server {server.key} is gone" in about
+
+
 async def test_one_side_without_an_address_is_dialled_by_the_other(tmp_path: Path) -> None:
     for number, unknown in enumerate((0, 1)):
         directory = tmp_path / str(number)
@@ -286,6 +304,44 @@ async def test_pauses_double_up_to_a_limit_and_a_refusal_costs_a_minute() -> Non
     assert 2_000 <= service._pause_ms(one, CloseCode.SHUTDOWN) <= 10_000
     assert service._pause_ms(one, CloseCode.DUPLICATE) == rules.settle_ms
     assert one.failures == 1
+
+
+async def test_whose_link_is_taken_again_and_again_waits_longer_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rules = LinkRules()
+    own = endpoint(30)
+    service = FederationService(own, IndexService(own), NobodyTrusted(), rules)
+    one = _Dialler(key_of(endpoint(31)), "127.0.0.1:1")
+    assert service._pause_ms(one, CloseCode.REPLACED) == rules.settle_ms
+    assert caplog.records == []
+    for doubled in (2, 4, 8, 16, 32, 60, 60):
+        pause_ms = service._pause_ms(one, CloseCode.REPLACED)
+        assert doubled * 2_500 <= pause_ms <= doubled * 5_000
+    assert "do two run with one key?" in one.last_error
+    assert len(caplog.records) == 1
+
+
+async def test_two_servers_with_one_key_do_not_keep_everybody_busy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rules = LinkRules(settle_ms=20, lived_ms=60_000, backoff_max_ms=5_000)
+    async with servers(tmp_path, 2) as (one, other), anyio.create_task_group() as tasks:
+        one.trust(other, "nowhere")
+        other.trust(one)
+        trusted = TrustedServers(other.directory)
+        index = IndexService(other.endpoint, QUICK, QUICK_FEDERATION)
+        twin = FederationService(other.endpoint, index, trusted, rules, reread_ms=20)
+        other.federation._rules = rules
+        tasks.start_soon(index.run)
+        tasks.start_soon(twin.run)
+        said = f"index server {other.key} takes its own link over again and again"
+        await until(lambda: any(said in record.getMessage() for record in caplog.records))
+        both = (other.federation, twin)
+        await until(
+            lambda: any("two run" in status.last_error for f in both for status in f.statuses)
+        )
+        tasks.cancel_scope.cancel()
 
 
 async def test_what_is_no_message_of_a_server_closes_the_link(tmp_path: Path) -> None:

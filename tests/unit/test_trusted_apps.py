@@ -10,9 +10,11 @@ import pytest
 from offset_engine.core.app_messages import AppPermissions
 from offset_engine.core.crypto import public_key_of
 from offset_engine.core.values import PrivateKey, PublicKey
+from offset_engine.errors import FileError
 from offset_engine.files import AppTicket, Permissions, write
 from offset_engine.net import trusted_directory
 from offset_engine.net.trusted_apps import TrustedApps
+from offset_engine.net.trusted_directory import TrustedDirectory
 from tests.covers import covers
 
 ANN = public_key_of(PrivateKey(bytes([1]) * 32))
@@ -102,6 +104,57 @@ def test_a_directory_that_cannot_be_read_now_still_counts(
 
     monkeypatch.setattr(trusted_directory, "_look_around", fail)
     assert trusted.read() == {ANN: CONFIG}
+
+
+def readable_by_all_or_not(path: Path) -> PublicKey:
+    """As for somebody who is not the owner; nobody's rights bind root, who may run the tests."""
+    fail(path, None if path.stat().st_mode & 0o004 else PermissionError(13, "Permission denied"))
+    return ANN
+
+
+def fail(path: Path, trouble: OSError | None) -> None:
+    """As `disk.read_file` does."""
+    try:
+        if trouble is not None:
+            raise trouble
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from None
+
+
+def test_a_change_of_rights_counts_with_the_next_look(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.ticket"
+    path.write_text("ann")
+    path.chmod(0o600)
+    trusted = TrustedDirectory(tmp_path, readable_by_all_or_not, "ticket")
+    for mode, found in ((0o600, ()), (0o644, (ANN,)), (0o600, ()), (0o644, (ANN,))):
+        path.chmod(mode)
+        assert trusted.read() == found
+        assert trusted.read() == found
+    assert len(caplog.records) == 2
+
+
+def test_a_file_that_cannot_be_read_just_now_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.ticket").write_text("ann")
+    troubles: list[OSError] = []
+
+    def load(path: Path) -> PublicKey:
+        fail(path, troubles[0] if troubles else None)
+        return ANN
+
+    troubles.append(OSError(24, "Too many open files"))
+    trusted = TrustedDirectory(tmp_path, load, "ticket")
+    assert trusted.read() == trusted.read() == ()
+    assert len(caplog.records) == 1
+    troubles.clear()
+    assert trusted.read() == (ANN,)
+    troubles.append(OSError(24, "Too many open files"))
+    (tmp_path / "a.ticket").write_text("ann again")
+    assert trusted.read() == trusted.read() == (ANN,)
+    assert len(caplog.records) == 2
 
 
 def test_more_tickets_than_anybody_makes_are_not_read(
