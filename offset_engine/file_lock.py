@@ -64,6 +64,17 @@ class FileLock:
             self._descriptor = -1
 
 
+def hold(descriptor: int) -> None:
+    """Lock an open file until it is closed; on Windows, where open files cannot be removed, do nothing.
+
+    Raises:
+        BlockingIOError: somebody else has it locked.
+        OSError: the file system knows no locks.
+    """
+    if sys.platform != "win32":
+        _lock(descriptor, waits=False)
+
+
 def note_in(path: Path) -> str:
     """What the last holder left in a lock file; "" if nothing can be read."""
     try:

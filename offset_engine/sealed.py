@@ -22,10 +22,12 @@ Source: apps.md RMP-21; PROTOCOL.md, "Sealed files and backups".
 import base64
 import binascii
 import enum
+import hashlib
 import os
 import struct
 import unicodedata
-from typing import Final
+from pathlib import Path
+from typing import BinaryIO, Final
 
 import nacl.bindings
 import nacl.exceptions
@@ -48,8 +50,10 @@ _MAGIC: Final = b"OFFSEAL"
 _VERSION: Final = 1
 _HEADER: Final = struct.Struct(">7sBBII16s24s")
 _CHECK_BYTES: Final = 8
+_PIECE_BYTES: Final = 1 << 20
+_DAMAGED: Final = "this is damaged: something in it was changed or cut off; use another copy"
 _KEY_TAG: Final = sha512_256(b"offset/v1/sealed")
-_TOO_BIG: Final = "there is not enough memory here to open or make this; close other programs"
+TOO_BIG: Final = "there is not enough memory here to open or make this; close other programs"
 
 
 class SealedError(FileError):
@@ -127,7 +131,7 @@ class Passphrase:
                 nacl.bindings.crypto_pwhash_ALG_ARGON2ID13,
             )
         except (nacl.exceptions.CryptoError, MemoryError):
-            raise SealedError(_TOO_BIG) from None
+            raise SealedError(TOO_BIG) from None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Passphrase) and self._raw == other._raw
@@ -161,8 +165,11 @@ def seal(
     raw = _HEADER.pack(_MAGIC, _VERSION, purpose, cost.passes, cost.memory_kib, salt, nonce)
     header = _Header(purpose, cost, salt, nonce, raw)
     box = nacl.secret.SecretBox(_key(header, passphrase))
-    sealed = raw + box.encrypt(content, nonce).ciphertext
-    return sealed + _check_of(sealed)
+    try:
+        sealed = raw + box.encrypt(content, nonce).ciphertext
+        return sealed + _check_of(sealed)
+    except MemoryError:
+        raise SealedError(TOO_BIG) from None
 
 
 def unseal(sealed: bytes, passphrase: Passphrase, purpose: Purpose) -> bytes:
@@ -176,7 +183,9 @@ def unseal(sealed: bytes, passphrase: Passphrase, purpose: Purpose) -> bytes:
     box = nacl.secret.SecretBox(_key(header, passphrase))
     try:
         return box.decrypt(sealed[_HEADER.size : -_CHECK_BYTES], header.nonce)
-    except (nacl.exceptions.CryptoError, ValueError, MemoryError):
+    except MemoryError:
+        raise SealedError(TOO_BIG) from None
+    except (nacl.exceptions.CryptoError, ValueError):
         raise PassphraseError("this is not the passphrase it was sealed with") from None
 
 
@@ -197,6 +206,37 @@ def check(sealed: bytes, purpose: Purpose) -> None:
     _read_header(sealed, purpose)
 
 
+def read(path: Path, purpose: Purpose) -> bytes:
+    """The sealed bytes in a file, if they can be opened at all; memory is only taken for those.
+
+    Raises:
+        SealedError: as `check`, or there is not enough memory.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        _need_start(file.read(_HEADER.size), size, purpose)
+        file.seek(0)
+        _need_whole(file, size)
+        file.seek(0)
+        try:
+            return file.read(SEALED_BYTES_MAX)
+        except MemoryError:
+            raise SealedError(TOO_BIG) from None
+
+
+def _need_whole(file: BinaryIO, size: int) -> None:
+    """Insist, piece by piece, that the end of a file is the check of what is before it."""
+    left = size - _CHECK_BYTES
+    state = hashlib.new("sha512_256")
+    while left > 0 and (piece := file.read(min(left, _PIECE_BYTES))):
+        state.update(piece)
+        left -= len(piece)
+    if left or file.read(_CHECK_BYTES + 1) != state.digest()[:_CHECK_BYTES]:
+        raise SealedError(_DAMAGED)
+
+
 def to_text(sealed: bytes) -> str:
     """Base64, URL-safe alphabet, no padding: for a field of a file."""
     return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii")
@@ -215,25 +255,32 @@ def from_text(text: str) -> bytes:
         raise SealedError("the sealed part is damaged: it is not base64 text") from None
 
 
-def _read_header(sealed: bytes, purpose: Purpose) -> _Header:
+def _need_start(start: bytes, size: int, purpose: Purpose) -> None:
+    """Insist that what begins like this and has so many bytes is something of ours that we know."""
     what = _WHAT[purpose]
-    if not sealed.startswith(_MAGIC):
+    if not start.startswith(_MAGIC):
         raise SealedError(f"this is not {what}")
-    if len(sealed) < _HEADER.size + nacl.secret.SecretBox.MACBYTES + _CHECK_BYTES:
+    if size < _HEADER.size + nacl.secret.SecretBox.MACBYTES + _CHECK_BYTES:
         raise SealedError("this is damaged: the end is missing")
-    _, version, found, passes, memory_kib, salt, nonce = _HEADER.unpack_from(sealed)
+    if size > SEALED_BYTES_MAX:
+        raise SealedError(f"this is not {what}: it is longer than 1 GiB")
+    version = start[len(_MAGIC)]
     if version != _VERSION:
         raise SealedError(
             f"this was sealed by a newer version of this program (format {version}, this one knows "
             f"{_VERSION}); install that version"
         )
-    if sealed[-_CHECK_BYTES:] != _check_of(sealed[:-_CHECK_BYTES]):
-        raise SealedError(
-            "this is damaged: something in it was changed or cut off; use another copy"
-        )
+
+
+def _read_header(sealed: bytes, purpose: Purpose) -> _Header:
+    _need_start(sealed[: _HEADER.size], len(sealed), purpose)
+    _, _, found, passes, memory_kib, salt, nonce = _HEADER.unpack_from(sealed)
+    view = memoryview(sealed)
+    if view[-_CHECK_BYTES:] != _check_of(view[:-_CHECK_BYTES]):
+        raise SealedError(_DAMAGED)
     if found != purpose:
-        known = _WHAT.get(found)
-        raise SealedError(f"this is {known or 'something a newer version made'}, not {what}")
+        known = _WHAT.get(found, "something a newer version made")
+        raise SealedError(f"this is {known}, not {_WHAT[purpose]}")
     cost = Cost(passes, memory_kib)
     if not _is_bearable(cost):
         raise SealedError(
@@ -255,5 +302,5 @@ def _key(header: _Header, passphrase: Passphrase) -> bytes:
     return sha512_256(_KEY_TAG + header.raw + passphrase.stretched(header.salt, header.cost))
 
 
-def _check_of(before: bytes) -> bytes:
-    return sha512_256(before)[:_CHECK_BYTES]
+def _check_of(before: bytes | memoryview) -> bytes:
+    return hashlib.new("sha512_256", before).digest()[:_CHECK_BYTES]

@@ -5,6 +5,7 @@
     notes        the notebook of a card on disk
     apps         tickets of other devices
     folder       the directory of one card
+    sealing      its passphrase: coming, changing, going
     opened       a local card opened for running
     backup       a card in one sealed file, and what an old one may cost
     copying      a card's directory ⇄ the content of a backup
@@ -18,7 +19,7 @@ logs or shows one. Many cards may run in one process, one process only runs a ca
 Source: apps.md §4.1, §5 S22 to S26, §6.9; design R8, R25, R47; PROTOCOL.md, "Card store".
 """
 
-from offset_engine.cards.backup import BackupInfo, FriendSum, is_backup, read_backup
+from offset_engine.cards.backup import BackupInfo, FriendSum, check_backup, is_backup, read_backup
 from offset_engine.cards.card_store import CardStore, default_directory
 from offset_engine.cards.opened import OpenCard
 from offset_engine.cards.running import (
@@ -37,6 +38,7 @@ from offset_engine.cards.values import (
     CardKind,
     CardState,
     PassphraseNeededError,
+    SeveralCardsError,
 )
 from offset_engine.sealed import Cost, Passphrase, PassphraseError
 
@@ -59,6 +61,8 @@ __all__ = [
     "PassphraseError",
     "PassphraseNeededError",
     "RunningCard",
+    "SeveralCardsError",
+    "check_backup",
     "default_directory",
     "is_backup",
     "read_backup",

@@ -15,11 +15,13 @@ Source: apps.md RMP-37; design R25; PROTOCOL.md, "Sealed files and backups".
 """
 
 import datetime as dt
+import io
 import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from offset_engine import sealed
 from offset_engine.cards.settings import CardSettings, settings_from, settings_values
 from offset_engine.cards.values import CardKind, kind_in, need_version
 from offset_engine.core.crypto import public_key_of
@@ -40,11 +42,12 @@ from offset_engine.files.describing import amount_text
 from offset_engine.json_fields import Fields, Json, Style, one_line, parse_object
 from offset_engine.sealed import (
     DEFAULT_COST,
-    SEALED_BYTES_MAX,
+    TOO_BIG,
     Cost,
     Passphrase,
     Purpose,
     SealedError,
+    check,
     purpose_of,
     seal,
     unseal,
@@ -252,15 +255,31 @@ def read_file(path: Path) -> bytes:
     """The bytes of a backup file.
 
     Raises:
-        FileError: it cannot be read or is far too long.
+        SealedError: it is no backup, damaged, far too long, or of a newer version.
+        FileError: it cannot be read.
     """
     try:
-        if path.stat().st_size > SEALED_BYTES_MAX:
-            raise FileError(f"{path}: this is not a backup of a card: it is longer than 1 GiB")
-        return path.read_bytes()
+        return sealed.read(path, Purpose.BACKUP)
+    except SealedError as error:
+        raise SealedError(f"{path}: {error}") from None
+    except io.UnsupportedOperation:
+        raise FileError(f"cannot read {path}: this is not an ordinary file") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "this is not a name a file can have"
         raise FileError(f"cannot read {path}: {why}") from None
+
+
+def check_backup(path: Path) -> None:
+    """Find out without its passphrase whether a backup can be opened at all.
+
+    Raises:
+        FileError: it cannot be read, is no backup, damaged, or of a newer version.
+    """
+    raw = read_file(path)
+    try:
+        check(raw, Purpose.BACKUP)
+    except SealedError as error:
+        raise SealedError(f"{path}: {error}") from None
 
 
 def read_backup(path: Path, passphrase: Passphrase) -> BackupInfo:
@@ -278,6 +297,8 @@ def load(path: Path, passphrase: Passphrase) -> Content:
     raw = read_file(path)
     try:
         return unpack(raw, passphrase)
+    except MemoryError:
+        raise SealedError(f"{path}: {TOO_BIG}") from None
     except SealedError as error:
         raise type(error)(f"{path}: {error}") from None
     except FileError as error:

@@ -5,7 +5,7 @@
     STORE/store.lock           held for the moments in which something changes
 
 A card's name stands in its `card.json` and may change while it runs; its directory keeps the name it was
-made with.
+made with, by which nobody finds it unless it is broken.
 
 Source: apps.md §4.1, CMP-01 to CMP-10; design R25, R47; PROTOCOL.md, "Card store".
 """
@@ -19,12 +19,12 @@ from typing import Final
 
 import platformdirs
 
-from offset_engine.cards import apps, backup
-from offset_engine.cards.backup import BackupInfo
+from offset_engine.cards import apps, backup, sealing
+from offset_engine.cards.backup import BackupInfo, Content
 from offset_engine.cards.copying import check, content_of, lay_out
 from offset_engine.cards.folder import Folder, Record
 from offset_engine.cards.notes import change_notebook, load_notebook
-from offset_engine.cards.opened import OpenCard
+from offset_engine.cards.opened import OpenCard, opened
 from offset_engine.cards.settings import CardSettings, load_settings, save_settings
 from offset_engine.cards.shelf import Shelf, named, refuse_name
 from offset_engine.cards.values import (
@@ -33,6 +33,7 @@ from offset_engine.cards.values import (
     CardInfo,
     CardKind,
     CardState,
+    SeveralCardsError,
     checked_name,
     is_same_name,
 )
@@ -94,7 +95,8 @@ class CardStore:
         """The card somebody means who names none: the only one, or the only one enabled.
 
         Raises:
-            CardError: there is none, or there are several.
+            SeveralCardsError: there are several.
+            CardError: there is none.
         """
         found = [card for card in self.cards() if card.state is not CardState.BROKEN]
         if len(found) > 1:
@@ -103,7 +105,7 @@ class CardStore:
             raise CardError(f"there is no card in {self.directory}; make one first")
         if len(found) > 1:
             names = ", ".join(card.name for card in found)
-            raise CardError(f"there are several cards, say which one: {names}")
+            raise SeveralCardsError(f"there are several cards, say which one: {names}")
         return found[0]
 
     # --- making and changing --------------------------------------------------------------------
@@ -225,11 +227,7 @@ class CardStore:
         """
         with self._shelf.turn():
             card = self._whole(name)
-            folder = Folder(card.directory)
-            key = folder.open_identity(card.kind, old)
-            folder.write_identity(card.kind, key, new, self._cost)
-            if _is_off(card) and folder.database.exists():
-                folder.seal_database(key)
+            sealing.protect(Folder(card.directory), card.kind, new, old, self._cost)
 
     def unprotect(self, name: str, old: Passphrase) -> None:
         """Take the passphrase off a card; also while it runs.
@@ -239,12 +237,7 @@ class CardStore:
         """
         with self._shelf.turn():
             card = self._whole(name)
-            folder = Folder(card.directory)
-            key = folder.open_identity(card.kind, old)
-            if _is_off(card) and folder.sealed_database.exists():
-                folder.unseal_database(key)
-                folder.forget_sealed_database()
-            folder.write_identity(card.kind, key, None, self._cost)
+            sealing.unprotect(Folder(card.directory), card.kind, old)
 
     def check_passphrase(self, name: str, passphrase: Passphrase) -> None:
         """For a locked screen; a card without a passphrase takes any.
@@ -269,18 +262,8 @@ class CardStore:
             card = self._whole(name)
             if card.kind is CardKind.REMOTE:
                 raise CardError(f"{card.name} is a remote card: its node runs elsewhere")
-            folder = Folder(card.directory)
-            lease = folder.take()
-        try:
-            identity = folder.open_identity(CardKind.LOCAL, passphrase)
-            folder.unseal_database(identity)
-            store = SqliteStore.open(folder.database, public_key_of(identity))
-            folder.forget_sealed_database()
-        except BaseException:
-            lease.release()
-            raise
-        settings = load_settings(folder.settings)
-        return OpenCard(folder, card, settings, identity, (store, lease))
+            lease = Folder(card.directory).take()
+        return opened(card, passphrase, lease, self._shelf.turn)
 
     def dial(self, name: str, passphrase: Passphrase | None = None) -> Dial:
         """How to reach a card as its app: a local one that runs by its door, a remote one by address.
@@ -293,8 +276,8 @@ class CardStore:
         if card.kind is CardKind.LOCAL:
             if card.state is CardState.OFF:
                 raise CardError(
-                    f"{card.name} is not running; start it with: offset run {shlex.quote(card.name)}, "
-                    "or in the app: offset"
+                    f"{card.name} is not running; start it with: {self.start_of(card)}, or in the app: "
+                    "offset"
                 )
             if card.socket is None:
                 raise CardError(f"{card.name} is starting or has no door; try again in a moment")
@@ -303,6 +286,13 @@ class CardStore:
         if card.public_key is None:
             raise CardError(f"{card.name} does not say which node it is for")
         return by_address(Endpoint(key), card.node_address, card.public_key)
+
+    def start_of(self, card: CardInfo) -> str:
+        """The command that runs a card without a screen."""
+        words = ["offset", "run", card.name]
+        if self.directory != default_directory():
+            words += ["--store", str(self.directory)]
+        return shlex.join(words)
 
     # --- apps of other devices ------------------------------------------------------------------
 
@@ -366,10 +356,27 @@ class CardStore:
             FileError, StoreError: something cannot be read or written.
         """
         card = self._now(name, is_whole=True)
-        content = content_of(card, card_passphrase, _now_ms())
+        folder = Folder(card.directory)
+        key = folder.open_identity(card.kind, card_passphrase)
+        content = sealing.patiently(lambda: self._copied(folder, key))
         write_bytes(out, backup.pack(content, passphrase, self._cost), secret=True, force=force)
-        self.save_settings(name, replace(content.info.settings, backed_up_ms=_now_ms()))
+        with self._shelf.turn():
+            self._note_backup(folder, card)
         return content.info
+
+    def _copied(self, folder: Folder, key: PrivateKey) -> Content:
+        with self._shelf.turn():
+            content = content_of(folder, key, _now_ms())
+            sealing.seal_leftover(folder, key)
+            return content
+
+    @staticmethod
+    def _note_backup(folder: Folder, card: CardInfo) -> None:
+        """Remember when the last backup was made, unless the card went away while it was."""
+        now = folder.look()
+        settings, problem = load_settings(folder.settings)
+        if not problem and (now.public_key, now.app_key) == (card.public_key, card.app_key):
+            save_settings(folder.settings, replace(settings, backed_up_ms=_now_ms()))
 
     def restore(
         self,
@@ -448,10 +455,6 @@ class CardStore:
         if card.kind is CardKind.REMOTE:
             raise CardError(f"{card.name} is a remote card: apps are trusted where its node runs")
         return card
-
-
-def _is_off(card: CardInfo) -> bool:
-    return card.kind is CardKind.LOCAL and card.state is CardState.OFF
 
 
 def _now_ms() -> int:

@@ -6,29 +6,30 @@ from offset_engine.cards import apps, backup
 from offset_engine.cards.backup import Content
 from offset_engine.cards.folder import Folder, Record
 from offset_engine.cards.settings import load_settings, save_settings
-from offset_engine.cards.values import CardError, CardInfo, CardKind
+from offset_engine.cards.values import CardError, CardKind, CardState
 from offset_engine.core.crypto import public_key_of
+from offset_engine.core.values import PrivateKey
 from offset_engine.disk import write_bytes, write_file
-from offset_engine.sealed import Passphrase
-from offset_engine.store import SqliteStore, snapshot, state_of_snapshot, touched_between
+from offset_engine.store import SqliteStore, state_of_snapshot, touched_between
 
 
-def content_of(card: CardInfo, passphrase: Passphrase | None, now_ms: int) -> Content:
-    """Everything of a card, taken while it is off or runs. Secret.
+def content_of(folder: Folder, key: PrivateKey, now_ms: int) -> Content:
+    """Everything of a card, taken while it is off or runs; whoever calls has the turn. Secret.
 
     Raises:
-        PassphraseNeededError, PassphraseError: the card is protected, and this is not it.
+        CardError: the card is broken.
+        StoreLockedError: it is being opened or closed at this moment.
         FileError, StoreError: something cannot be read.
     """
-    folder = Folder(card.directory)
+    card = folder.look()
+    if card.state is CardState.BROKEN:
+        raise CardError(f"the card {card.name} cannot be used: {card.problem}")
     record = folder.read_record()
-    key = folder.open_identity(card.kind, passphrase)
     settings = load_settings(folder.settings)[0]
     if card.public_key is None:
         raise CardError(f"{card.name} does not say which node it is for")
     if card.kind is CardKind.LOCAL:
-        is_open = folder.database.exists()
-        database = snapshot(folder.database) if is_open else folder.sealed_content(key)
+        database = folder.copy_database(key)
         state = state_of_snapshot(database, public_key_of(key))
         info = backup.info_of(card.name, state, settings, now_ms)
     else:

@@ -12,8 +12,8 @@
 | `node.sock` | the door for programs of the same user, while the card runs |
 
 All for the owner only. The database of a protected card is sealed with a key made from the identity, so
-a new passphrase touches one small file. Where both forms of the database are found, the process that ran
-it was killed, and the open one is at least as new: it counts.
+a new passphrase touches one small file. Where both forms of the database are found, a process was killed,
+and the open one is at least as new: it counts. Any form opens with any form of the key.
 
 Source: apps.md §4.1; PROTOCOL.md, "Card store".
 """
@@ -45,7 +45,7 @@ from offset_engine.cards.values import (
 from offset_engine.core.crypto import sha512_256
 from offset_engine.core.values import WALL_MS_MAX, PrivateKey, PublicKey, value
 from offset_engine.disk import read_file, write_bytes, write_file
-from offset_engine.errors import FileError, OffsetError
+from offset_engine.errors import FileError, OffsetError, StoreLockedError
 from offset_engine.file_lock import FileHeldError, FileLock, note_in
 from offset_engine.files import (
     Identity,
@@ -57,11 +57,16 @@ from offset_engine.files import (
 )
 from offset_engine.json_fields import Fields, Json, Style, parse_object, pretty
 from offset_engine.sealed import Cost, Passphrase, Purpose, SealedError
+from offset_engine.store import at_rest, forget, snapshot
 
 CARD_VERSION: Final = 1
 _DATABASE_TAG: Final = sha512_256(b"offset/v1/sealed-database")
 _DATABASE_COST: Final = Cost(passes=1, memory_kib=8)
 """The key is as random as any: there is nothing to guess, so nothing to make slow."""
+_EXPOSED: Final = (
+    "its database is not sealed, because the program that ran it was ended or hindered; running and "
+    "stopping it once more seals it"
+)
 _SOCKET_PATH_BYTES_MAX: Final = 100
 """Systems take 104 to 108."""
 
@@ -150,19 +155,22 @@ class Folder:
         key = public_key_in(identity)
         is_local = record.kind is CardKind.LOCAL
         holder = self.holder() if is_local else None
+        is_protected = isinstance(identity, SealedIdentity)
+        is_exposed = is_protected and holder is None and self.has_open_database
         return CardInfo(
             name=record.name,
             directory=self.path,
             kind=record.kind,
             state=CardState.OFF if holder is None else CardState.RUNNING,
             is_enabled=record.is_enabled,
-            is_protected=isinstance(identity, SealedIdentity),
+            is_protected=is_protected,
             public_key=key if is_local else record.node,
             app_key=None if is_local else key,
             node_address=record.node_address,
             created_ms=record.created_ms,
             process=None if holder is None else holder[0],
             socket=None if holder is None else holder[1],
+            warning=_EXPOSED if is_exposed else "",
         )
 
     def _broken(self, name: str, kind: CardKind, error: OffsetError) -> CardInfo:
@@ -170,6 +178,14 @@ class Folder:
 
     def _has_database(self) -> bool:
         return self.database.is_file() or self.sealed_database.is_file()
+
+    @property
+    def has_open_database(self) -> bool:
+        """Whether the database lies here as it is; then it counts, also beside a sealed one."""
+        try:
+            return self.database.stat().st_size > 0
+        except OSError:
+            return False
 
     # --- who runs it ----------------------------------------------------------------------------
 
@@ -254,31 +270,50 @@ class Folder:
     # --- the database ---------------------------------------------------------------------------
 
     def seal_database(self, key: PrivateKey) -> None:
-        """Seal the database of a card that is off; it must have been closed in order.
+        """Seal the database if it is open; whoever calls has the lease.
 
         Raises:
-            FileError: it cannot be; the open one is still there.
+            StoreLockedError: somebody reads it at this moment; it is left as it is.
+            FileError, StoreError: it cannot be; the open one is still there.
         """
-        with _sentences(self.database):
-            if self.database.with_name(self.database.name + "-wal").exists():
-                raise FileError(f"{self.database} is still in use; it is left as it is")
-            content = self.database.read_bytes()
-        box = sealed.seal(content, _database_key(key), Purpose.DATABASE, _DATABASE_COST)
-        write_bytes(self.sealed_database, box, secret=True, force=True)
-        with _sentences(self.database):
-            self.database.unlink()
+        if not self.has_open_database:
+            return
+        with at_rest(self.database) as content:
+            box = sealed.seal(content, _database_key(key), Purpose.DATABASE, _DATABASE_COST)
+            write_bytes(self.sealed_database, box, secret=True, force=True)
+            forget(self.database)
 
-    def unseal_database(self, key: PrivateKey) -> None:
-        """Have the database open; does nothing if it is. The sealed one stays for the moment.
+    def unseal_database(self, key: PrivateKey) -> bool:
+        """Have the database open. The sealed one stays for the moment; whoever calls has the lease.
+
+        Returns:
+            False if there is nothing to unseal: it was open already.
 
         Raises:
-            FileError: it cannot be opened.
+            FileError, StoreError: it cannot be opened.
         """
-        with _sentences(self.database):
-            is_there = self.database.exists() and self.database.stat().st_size > 0
-            if is_there or not self.sealed_database.exists():
-                return
-        write_bytes(self.database, self.sealed_content(key), secret=True, force=True)
+        if self.has_open_database or not self.sealed_database.exists():
+            return False
+        content = self.sealed_content(key)
+        # A log of another time must never be read into it.
+        forget(self.database)
+        write_bytes(self.database, content, secret=True, force=True)
+        return True
+
+    def copy_database(self, key: PrivateKey) -> bytes:
+        """The content of the database, also while somebody runs the card.
+
+        Raises:
+            StoreLockedError: it is being opened or closed at this moment.
+            FileError, StoreError: it cannot be read or is damaged.
+        """
+        is_open = self.has_open_database
+        try:
+            return snapshot(self.database) if is_open else self.sealed_content(key)
+        except OffsetError:
+            if self.has_open_database == is_open:
+                raise
+            raise StoreLockedError(f"{self.path} is being opened or closed; try again") from None
 
     def forget_sealed_database(self) -> None:
         """Remove the sealed database: from now on the open one is newer.

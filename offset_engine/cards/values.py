@@ -21,6 +21,10 @@ class CardError(OffsetError):
     """The card store refuses; the message says what to do, and nothing changed."""
 
 
+class SeveralCardsError(CardError):
+    """No card was named, and there are several."""
+
+
 class PassphraseNeededError(CardError):
     """The card is protected, and no passphrase was given."""
 
@@ -81,6 +85,8 @@ class CardInfo:
     """Who runs it."""
     socket: Path | None = None
     """Its local door, if it is open."""
+    warning: str = ""
+    """What is not as it should be although the card can be used, in a sentence."""
 
 
 @value

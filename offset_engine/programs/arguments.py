@@ -40,6 +40,10 @@ class RefusedError(OffsetError):
         self.values: Final = values
 
 
+class UsageError(OffsetError):
+    """The command line is wrong in a way only a look at the cards or files could tell: exit code 2."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that never guesses abbreviated flags; its mistakes go to stderr with exit code 2."""
 
@@ -135,7 +139,7 @@ def run(
     """Read the command line, do `action` and turn its failure into a sentence and an exit code.
 
     Returns:
-        0 or 1.
+        0, 1 or 130; 2 if only the action could tell that the command line was wrong.
 
     Raises:
         SystemExit: `-h` and `-V` (code 0), a wrong command line (code 2).
@@ -147,6 +151,9 @@ def run(
     except RefusedError as error:
         output.failure(str(error), error.values)
         return EXIT_FAILED
+    except UsageError as error:
+        output.failure(str(error))
+        return EXIT_USAGE
     except OffsetError as error:
         output.failure(str(error))
         return EXIT_FAILED

@@ -17,7 +17,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("card", metavar="CARD", help="name of the card")
     parser.add_argument("out", metavar="OUT", help="file to write")
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
-    passphrases.add_flag(parser)
+    passphrases.add_flag(parser, "the card's first if it has one, then the backup's")
     card_flags.add_store(parser)
 
 

@@ -2,9 +2,10 @@
 
 import argparse
 
-from offset_engine.cards import CardInfo, CardStore, default_directory
+from offset_engine.cards import CardInfo, CardStore, SeveralCardsError, default_directory
 from offset_engine.disk import path_of
 from offset_engine.errors import FileError
+from offset_engine.programs.arguments import UsageError
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
@@ -31,21 +32,30 @@ def store_of(args: argparse.Namespace) -> CardStore:
     """The card store the command line means.
 
     Raises:
-        FileError: its name is none a directory can have.
+        FileError: its name is none a directory can have, or something else has it.
     """
     text: str | None = getattr(args, "store", None)
     if text is None:
         return CardStore()
     if not text or "\0" in text:
         raise FileError("the store needs a name a directory can have")
-    return CardStore(path_of(text))
+    path = path_of(text)
+    if path.exists() and not path.is_dir():
+        raise FileError(f"{text} is not a directory; cards are kept in one")
+    return CardStore(path)
 
 
 def card_of(args: argparse.Namespace, store: CardStore) -> CardInfo:
     """The card the command line names, or the only one.
 
     Raises:
-        CardError: there is none of this name, or it takes a name because there are several.
+        CardError: there is none of this name.
+        UsageError: it takes a name because there are several.
     """
     name: str | None = getattr(args, "card", None)
-    return store.only() if name is None else store.card(name)
+    if name is not None:
+        return store.card(name)
+    try:
+        return store.only()
+    except SeveralCardsError as error:
+        raise UsageError(str(error)) from None

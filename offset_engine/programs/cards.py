@@ -24,7 +24,14 @@ from offset_engine.cards import (
 from offset_engine.files import RemoteCard, load
 from offset_engine.net.remote_client import Dial, open_remote
 from offset_engine.programs import card_flags, passphrases
-from offset_engine.programs.arguments import Commands, Json, Output, add_output_flags
+from offset_engine.programs.arguments import (
+    Commands,
+    Json,
+    Output,
+    UsageError,
+    add_output_flags,
+)
+from offset_engine.programs.control.session import ask, has_person
 from offset_engine.programs.passphrases import Passphrases
 
 _WHAT: Final = "List the cards, or make and change them."
@@ -58,9 +65,13 @@ def add_parser(commands: Commands) -> None:
         card_flags.add_store(action)
         for argument, shown, help_ in arguments:
             action.add_argument(argument, metavar=shown, help=help_)
-        if name in ("create", "import"):
+        if name == "remove":
+            action.add_argument("--yes", action="store_true", help="do not ask")
+        elif name in ("create", "import"):
             passphrases.add_new_flags(action, "the card")
-        elif name in ("protect", "unprotect", "test"):
+        elif name == "protect":
+            passphrases.add_flag(action, "the old one first if there is one, then the new one")
+        elif name in ("unprotect", "test"):
             passphrases.add_flag(action)
 
 
@@ -87,7 +98,10 @@ def _list(store: CardStore, output: Output) -> None:
 
 def _create(args: argparse.Namespace, store: CardStore, output: Output) -> None:
     passphrase = Passphrases(args).ask_new_if_wanted(f"the card {args.name}")
-    _said(store.create(args.name, passphrase), "made", output)
+    card = store.create(args.name, passphrase)
+    output.result(
+        _values(card), f"made the card {_line(card)}\nIt runs with: {store.start_of(card)}"
+    )
 
 
 def _import(args: argparse.Namespace, store: CardStore, output: Output) -> None:
@@ -110,11 +124,27 @@ def _enable(args: argparse.Namespace, store: CardStore, output: Output) -> None:
 
 def _remove(args: argparse.Namespace, store: CardStore, output: Output) -> None:
     card = store.card(args.name)
-    where = store.remove(args.name)
+    if not args.yes and not _agrees(card):
+        raise CardError(f"{card.name} was not put away")
+    where = store.remove(card.name)
     output.result(
         {"name": card.name, "moved_to": str(where)},
         f"{card.name} is put away in {where}; delete that directory to be rid of it for good",
     )
+
+
+def _agrees(card: CardInfo) -> bool:
+    """Whether the person at the terminal lets a card go.
+
+    Raises:
+        UsageError: there is nobody to ask.
+    """
+    question = f"Put the card {card.name} into the trash?"
+    if not has_person():
+        raise UsageError(
+            f"this has to be agreed to ({question}): add --yes, or run it at a terminal"
+        )
+    return anyio.run(ask, f"{_line(card)}\n{question} [y/N] ").lower() in ("y", "yes")
 
 
 def _protect(args: argparse.Namespace, store: CardStore, output: Output) -> None:
@@ -179,7 +209,8 @@ def _line(card: CardInfo) -> str:
         words.append("protected")
     if card.kind is CardKind.REMOTE:
         words.append(f"at {card.node_address}")
-    return f"{card.name}: {', '.join(words)}, {key}"
+    warning = f"\n  {card.warning}" if card.warning else ""
+    return f"{card.name}: {', '.join(words)}, {key}{warning}"
 
 
 def _values(card: CardInfo) -> dict[str, Json]:
@@ -188,6 +219,7 @@ def _values(card: CardInfo) -> dict[str, Json]:
         "kind": card.kind.value,
         "state": card.state.value,
         "problem": card.problem or None,
+        "warning": card.warning or None,
         "enabled": card.is_enabled,
         "protected": card.is_protected,
         "public_key": None if card.public_key is None else card.public_key.to_text(),

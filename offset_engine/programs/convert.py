@@ -85,11 +85,11 @@ def act(args: argparse.Namespace, output: Output) -> None:
     """
     content = _read(args.input, args.role)
     if args.to == _PNG:
-        raw = qr.png(qr_texts(content, _CHARS_MAX)[0])
+        raw = png_of(content)
         text = ""
     else:
         text = _FORMS[args.to](content, args.chars, output)
-        raw = text.encode()
+        raw = f"{text}\n".encode()
     kind = kind_of_content(content)
     if args.output is None:
         if is_secret(content) or args.to == _PNG:
@@ -131,6 +131,22 @@ def drawn(content: Content, chars: int, draw: Callable[[str], str]) -> str:
 
 def _draw_blocks(content: Content, chars: int, output: Output) -> str:
     return drawn(content, chars, lambda text: qr.half_blocks(text, has_colors=output.is_terminal))
+
+
+def drawn_for(content: Content, output: Output, *, is_ascii: bool = False) -> str:
+    """An artifact as a QR code for the screen or the file that `output` writes to."""
+    if is_ascii:
+        return drawn(content, _CHARS_MAX, qr.ascii_art)
+    return _draw_blocks(content, _CHARS_MAX, output)
+
+
+def png_of(content: Content) -> bytes:
+    """An artifact as a picture of one QR code.
+
+    Raises:
+        FileError: it is too long for one.
+    """
+    return qr.png(qr_texts(content, _CHARS_MAX)[0])
 
 
 _FORMS: Final[Mapping[str, Callable[[Content, int, Output], str]]] = {

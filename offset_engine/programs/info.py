@@ -18,6 +18,8 @@ from offset_engine.store.schema import MIGRATIONS
 
 _WHAT: Final = "Say where things are kept, and the versions of everything."
 _LIBRARIES: Final = ("textual", "rich", "pynacl", "msgpack", "platformdirs", "segno", "anyio")
+KEYMAP_NAME: Final = "keymap.toml"
+"""The file with the keys a user wants in the app."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -43,6 +45,7 @@ def _paths() -> dict[str, Json]:
         "data": str(platformdirs.user_data_path("offset", appauthor=False)),
         "servers": str(serve.default_directory()),
         "config": str(platformdirs.user_config_path("offset", appauthor=False)),
+        "keymap": str(platformdirs.user_config_path("offset", appauthor=False) / KEYMAP_NAME),
         "log": str(platformdirs.user_log_path("offset", appauthor=False)),
         "sockets": str(platformdirs.user_data_path("offset", appauthor=False) / "cards"),
     }

@@ -41,14 +41,19 @@ class _Kind:
     ticket: str
     listen_flag: str
     what: str
+    """With its article."""
     ticket_is_for: str
 
 
 _KINDS: Final = {
-    "node": _Kind("stnode", "node.ticket", "--laddr", "node", "apps that shall connect to it"),
-    "relay": _Kind("strelay", "relay.relay", "--laddr", "relay", "everybody who should use it"),
+    "node": _Kind("stnode", "node.ticket", "--laddr", "a node", "apps that shall connect to it"),
+    "relay": _Kind("strelay", "relay.relay", "--laddr", "a relay", "everybody who should use it"),
     "index": _Kind(
-        "stindex", "index_client.index", "--lclient", "index server", "everybody who should use it"
+        "stindex",
+        "index_client.index",
+        "--lclient",
+        "an index server",
+        "everybody who should use it",
     ),
 }
 
@@ -109,7 +114,7 @@ def act(args: argparse.Namespace, output: Output) -> None:
 
 def _text(scaffold: "_Scaffold", public_key: PublicKey, command: str, at_login: str) -> str:
     lines = [
-        f"{scaffold.directory} is ready for a {_KINDS[scaffold.kind].what}: {public_key.to_text()}",
+        f"{scaffold.directory} is ready for {_KINDS[scaffold.kind].what}: {public_key.to_text()}",
         "",
         "Start it:",
         f"  {command}",
@@ -215,7 +220,8 @@ class _Scaffold:
             if self.kind == "node":
                 self.trusted.mkdir(mode=0o700)
         except OSError as error:
-            raise FileError(f"cannot make {self.directory}: {error.strerror}") from None
+            verb = "write in" if self.directory.is_dir() else "make"
+            raise FileError(f"cannot {verb} {self.directory}: {error.strerror}") from None
 
 
 def _remove(paths: Sequence[Path]) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from offset_engine.core.signing import Commit, Invoice, Receipt
 from offset_engine.core.values import InvoiceId, value
+from offset_engine.disk import OtherFileError
 from offset_engine.errors import FileError
 from offset_engine.files import (
     PREFIX_SENTENCES,
@@ -46,29 +47,42 @@ def act(args: argparse.Namespace, output: Output) -> None:
     Raises:
         RefusedError: a file cannot be read or holds nothing of ours, or something does not verify.
     """
-    artifacts, unread = _read_all(args.files)
+    artifacts, others, unread = _read_all(args.files)
     invoices = {
         one.content.invoice_id: one.content for one in artifacts if isinstance(one.content, Invoice)
     }
     checked = [(one, _check(one, invoices)) for one in artifacts]
-    values: dict[str, Json] = {"artifacts": [_json(*pair) for pair in checked]}
+    values: dict[str, Json] = {
+        "artifacts": [_json(*pair) for pair in checked],
+        "others": [{"what": one.what, "use": one.use} for one in others],
+    }
     failures = [result.sentence for _, result in checked if result and not result.is_valid]
-    if not failures + unread or (artifacts and not output.as_json):
-        output.result(values, "\n\n".join(_text(*pair) for pair in checked))
+    if not failures + unread or ((artifacts or others) and not output.as_json):
+        texts = [_text(*pair) for pair in checked]
+        texts += [f"{_capital(one.what)}\n  {one.use}" for one in others]
+        output.result(values, "\n\n".join(texts))
     if failures + unread:
         raise RefusedError("; ".join(unread + failures), values)
 
 
-def _read_all(names: Sequence[str]) -> tuple[list[Artifact], list[str]]:
-    """What is in the files, and a sentence for each that cannot be read: it must not hide the rest."""
+def _read_all(
+    names: Sequence[str],
+) -> tuple[list[Artifact], list[OtherFileError], list[str]]:
+    """What is in the files, files of another sort, and a sentence for each that cannot be read.
+
+    One of them must not hide the rest.
+    """
     artifacts: list[Artifact] = []
+    others: list[OtherFileError] = []
     unread = []
     for name in names:
         try:
             artifacts += _read(name)
+        except OtherFileError as error:
+            others.append(error)
         except FileError as error:
             unread.append(str(error))
-    return artifacts, unread
+    return artifacts, others, unread
 
 
 def _read(name: str) -> list[Artifact]:

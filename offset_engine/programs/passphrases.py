@@ -20,18 +20,30 @@ from offset_engine.sealed import PASSPHRASE_BYTES_MAX, Passphrase
 _LINES_BYTES_MAX: Final = 16 * (PASSPHRASE_BYTES_MAX + 2)
 
 
-def add_flag(parser: argparse.ArgumentParser) -> None:
-    """Add `--passphrase-fd` to a command that may need an existing passphrase."""
+def add_flag(parser: argparse.ArgumentParser, order: str = "") -> None:
+    """Add `--passphrase-fd` to a command that may need an existing passphrase.
+
+    Args:
+        parser: the command's.
+        order: for a command that may need two, which comes first, in words.
+    """
+    help_ = "read the passphrase from file descriptor N instead of asking for it"
     parser.add_argument(
         "--passphrase-fd",
         type=_descriptor,
         metavar="N",
-        help="read the passphrase from file descriptor N instead of asking for it",
+        help=f"{help_}: one line for each passphrase, {order}" if order else help_,
     )
 
 
-def add_new_flags(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add `--passphrase` and `--passphrase-fd` to a command that may seal something new."""
+def add_new_flags(parser: argparse.ArgumentParser, what: str, order: str = "") -> None:
+    """Add `--passphrase` and `--passphrase-fd` to a command that may seal something new.
+
+    Args:
+        parser: the command's.
+        what: what is sealed, in words.
+        order: for a command that may need two passphrases, which comes first, in words.
+    """
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--passphrase", action="store_true", help=f"seal {what} with a passphrase; asks for it"
@@ -40,7 +52,8 @@ def add_new_flags(parser: argparse.ArgumentParser, what: str) -> None:
         "--passphrase-fd",
         type=_descriptor,
         metavar="N",
-        help="the same, reading the passphrase from file descriptor N",
+        help="the same, reading the passphrase from file descriptor N"
+        + (f": one line for each, {order}" if order else ""),
     )
 
 
@@ -67,7 +80,7 @@ class Passphrases:
             FileError: there is nobody to ask, or what was given is none.
         """
         if self._descriptor is not None:
-            return self._next_line(self._descriptor)
+            return self._next_line(self._descriptor, f"that of {what}")
         return _typed(f"Passphrase of {what}: ", f"{what} is sealed with a passphrase")
 
     def ask_new(self, what: str) -> Passphrase:
@@ -77,7 +90,7 @@ class Passphrases:
             FileError: there is nobody to ask, what was given is none, or the two differ.
         """
         if self._descriptor is not None:
-            return self._next_line(self._descriptor)
+            return self._next_line(self._descriptor, f"the new one for {what}")
         why = f"{what} is to be sealed with a passphrase"
         first = _typed(f"New passphrase for {what}: ", why)
         if _typed("The same again: ", why) != first:
@@ -92,10 +105,16 @@ class Passphrases:
         """
         return self.ask_new(what) if self._is_wanted else None
 
-    def _next_line(self, descriptor: int) -> Passphrase:
+    def _next_line(self, descriptor: int, which: str) -> Passphrase:
         if self._lines is None:
             self._lines = _read_lines(descriptor)
-        line = self._lines[min(self._taken, len(self._lines) - 1)]
+        if self._taken == len(self._lines):
+            # Never a line once more: it would seal with a passphrase nobody meant.
+            raise FileError(
+                f"file descriptor {descriptor} holds no line {self._taken + 1}, where a passphrase is "
+                f"needed: {which}; nothing was changed"
+            )
+        line = self._lines[self._taken]
         self._taken += 1
         return line
 
@@ -114,7 +133,7 @@ def _typed(prompt: str, why: str) -> Passphrase:
 
 
 def _read_lines(descriptor: int) -> list[Passphrase]:
-    """Every line as a passphrase; the last one counts for whatever is asked after it."""
+    """Every line as a passphrase."""
     raw = b""
     try:
         while len(raw) <= _LINES_BYTES_MAX and (chunk := os.read(descriptor, 65_536)):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from offset_engine.cards import FriendSum
+from offset_engine.cards import FriendSum, check_backup
 from offset_engine.disk import path_of
 from offset_engine.programs import card_flags, passphrases
 from offset_engine.programs.arguments import Commands, Json, Output
@@ -38,8 +38,9 @@ def act(args: argparse.Namespace, output: Output) -> None:
         CardError: there is such a card already, and `--force` is not given, or it runs.
         FileError, StoreError: it is no backup, damaged or too new, or the passphrase is wrong.
     """
-    passphrase = Passphrases(args).ask(args.backup)
     store = card_flags.store_of(args)
+    check_backup(path_of(args.backup))
+    passphrase = Passphrases(args).ask(args.backup)
     info = store.restore(path_of(args.backup), passphrase, name=args.name, force=args.force)
     warning = info.warning(time.time_ns() // 1_000_000)
     protected = "It is protected with the passphrase of the backup." if info.is_protected else ""

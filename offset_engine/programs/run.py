@@ -101,6 +101,8 @@ class _Ready:
         lines = [f"the card {info.name} runs as {key}"]
         if addresses:
             lines[0] += f", listening at {' '.join(addresses)}"
+        if not problem:
+            lines.append(f"Programs of this user reach it at {self._card.socket}")
         if servers is not None:
             lines.append(
                 f"Its relay and index server, for whoever should use them: {to_text(servers)}"

@@ -18,11 +18,13 @@ from offset_engine.disk import path_of, write_bytes
 from offset_engine.errors import FileError
 from offset_engine.files import (
     AppTicket,
+    Identity,
     Permissions,
     RemoteCard,
     Ticket,
     load_identity,
     load_public_key,
+    read_identity,
     to_json_line,
     write,
     write_identity,
@@ -76,7 +78,7 @@ def _parser() -> Parser:
         ("seal-ident", "Seal an identity with a passphrase, or with another one."),
         ("unseal-ident", "Take the passphrase off an identity."),
     ):
-        _add_sealing(commands.add(name, what))
+        _add_sealing(commands.add(name, what), has_new=name == "seal-ident")
     inspect.add_parser(commands)
     convert.add_parser(commands)
     return parser
@@ -110,13 +112,14 @@ def _add_node_entry(commands: Commands) -> None:
     entry.add_argument("--png", metavar="FILE", help="write the QR code as a picture too")
 
 
-def _add_sealing(parser: argparse.ArgumentParser) -> None:
+def _add_sealing(parser: argparse.ArgumentParser, *, has_new: bool) -> None:
     _add_identity(parser, "the identity")
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="file to write; the identity itself if not given"
     )
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
-    passphrases.add_flag(parser)
+    order = "the old one first if there is one, then the new one" if has_new else ""
+    passphrases.add_flag(parser, order)
 
 
 def _add_identity(parser: argparse.ArgumentParser, what: str) -> None:
@@ -125,8 +128,22 @@ def _add_identity(parser: argparse.ArgumentParser, what: str) -> None:
 
 def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-a", "--address", required=True, metavar="HOST:PORT", help="where others reach it"
+        "-a",
+        "--address",
+        required=True,
+        type=_an_address,
+        metavar="HOST:PORT",
+        help="where others reach it",
     )
+
+
+def _an_address(text: str) -> str:
+    """Check an address, which the file keeps as it was typed."""
+    try:
+        parse_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text[:80]!a} cannot be used: {error}") from None
+    return text
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -152,6 +169,8 @@ def _make_identity(args: argparse.Namespace, output: Output) -> None:
 
 def _seal_identity(args: argparse.Namespace, output: Output) -> None:
     asked = Passphrases(args)
+    if args.command == "unseal-ident" and isinstance(read_identity(args.idfile), Identity):
+        raise FileError(f"{args.idfile} is not sealed: it has no passphrase to take off")
     private_key = load_identity(args.idfile, asked.ask)
     passphrase = asked.ask_new(args.idfile) if args.command == "seal-ident" else None
     path = args.idfile if args.output is None else args.output
@@ -207,7 +226,6 @@ def _make_app_ticket(args: argparse.Namespace, output: Output) -> None:
 
 def _make_ticket(args: argparse.Namespace, output: Output) -> None:
     public_key = _own_key(args)
-    _check_address(args.address)
     write_ticket(args.output, Ticket(public_key, args.address), force=args.force)
     if args.command != "node-ticket" or not is_this_machine(parse_address(args.address)):
         # A node's apps often run beside it; relays and index servers are for others.
@@ -219,7 +237,6 @@ def _make_ticket(args: argparse.Namespace, output: Output) -> None:
 def _make_node_entry(args: argparse.Namespace, output: Output) -> None:
     node = load_public_key(args.nodeid)
     app = load_identity(args.appid, Passphrases(args).ask)
-    _check_address(args.address)
     card = RemoteCard(node, args.address, app)
     if args.png is not None:
         if Path(args.png) == Path(args.output):
@@ -252,13 +269,6 @@ def _report(
 ) -> None:
     values = {"output": args.output, "public_key": public_key.to_text(), **(more or {})}
     output.result(values, text)
-
-
-def _check_address(address: str) -> None:
-    try:
-        parse_address(address)
-    except ValueError as error:
-        raise FileError(f"the address {address[:80]!a} cannot be used: {error}") from None
 
 
 def _warn_of_address(address: str, output: Output) -> None:

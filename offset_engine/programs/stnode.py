@@ -94,7 +94,8 @@ def _run(args: argparse.Namespace, output: Output) -> None:
                 "public_key": public_key.to_text(),
                 "socket": str(socket_of(database)),
             },
-            f"listening for apps at {' '.join(addresses)} as {public_key.to_text()}",
+            f"listening for apps at {' '.join(addresses)} as {public_key.to_text()}\n"
+            f"listening for programs of this user at {socket_of(database)}",
         )
 
     try:

@@ -12,7 +12,7 @@ Source: design R5, R7, R20 to R32; PROTOCOL.md, "Store".
 
 from offset_engine.store.interface import HistoryEntry, HistoryKind, Store, touched_between
 from offset_engine.store.memory import MemoryStore
-from offset_engine.store.sqlite import SqliteStore, snapshot, state_of_snapshot
+from offset_engine.store.sqlite import SqliteStore, at_rest, forget, snapshot, state_of_snapshot
 
 __all__ = [
     "HistoryEntry",
@@ -20,6 +20,8 @@ __all__ = [
     "MemoryStore",
     "SqliteStore",
     "Store",
+    "at_rest",
+    "forget",
     "snapshot",
     "state_of_snapshot",
     "touched_between",

@@ -5,6 +5,7 @@ database lacks run in one transaction together with the new number, so a crash l
 Migrations of released versions are never edited; `tests/vectors` keeps a database of every version.
 """
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Callable
@@ -15,7 +16,18 @@ APPLICATION_ID: Final = 0x4F464653
 STRICT_SINCE: Final = (3, 37, 0)
 """SQLite before this has no STRICT tables; there a check of each column does the same."""
 
+_SPACE: Final = re.compile(r"\s+")
+_STATISTICS: Final = frozenset(
+    ("table", name, name, f"CREATE TABLE {name}({columns})")
+    for name, columns in (
+        ("sqlite_stat1", "tbl,idx,stat"),
+        ("sqlite_stat4", "tbl,idx,neq,nlt,ndlt,sample"),
+    )
+)
+
 Migration: TypeAlias = Callable[[sqlite3.Connection], None]
+_Declaration: TypeAlias = tuple[str, str, str, str]
+"""Kind, name, table, statement."""
 
 _COLUMN: Final = re.compile(
     r"^    ([a-z_]+) (BLOB|TEXT|INTEGER)( NOT NULL)?(?=[ ,\n])", re.MULTILINE
@@ -226,10 +238,18 @@ def run_script(connection: sqlite3.Connection, script: str) -> None:
 
     Columns of STRICT tables are declared one on a line, indented by four spaces.
     """
-    if sqlite3.sqlite_version_info < STRICT_SINCE:
+    if not _knows_strict(connection):
         script = without_strict(script)
     for statement in script.strip().removesuffix(";").split(";\n"):
         connection.execute(statement)
+
+
+class _OldConnection(sqlite3.Connection):
+    """Gets the tables that an SQLite without STRICT would get."""
+
+
+def _knows_strict(connection: sqlite3.Connection) -> bool:
+    return sqlite3.sqlite_version_info >= STRICT_SINCE and type(connection) is not _OldConnection
 
 
 def without_strict(script: str) -> str:
@@ -250,7 +270,7 @@ def _create_version_1(connection: sqlite3.Connection) -> None:
 
 def _remember_imported_relays(connection: sqlite3.Connection) -> None:
     """Version 2: which relays of a friend a person gave, so that a restart does not forget it."""
-    check = "" if sqlite3.sqlite_version_info >= STRICT_SINCE else _IMPORTED_CHECK
+    check = "" if _knows_strict(connection) else _IMPORTED_CHECK
     connection.execute(f"ALTER TABLE friend ADD COLUMN imported BLOB{check}")
 
 
@@ -259,3 +279,38 @@ _IMPORTED_CHECK: Final = " CHECK (typeof(imported) IN ('blob', 'null'))"
 
 MIGRATIONS: tuple[Migration, ...] = (_create_version_1, _remember_imported_relays)
 """Number n at place n-1; the last one's number is the version of this program."""
+
+
+def stranger_in(connection: sqlite3.Connection, version: int) -> str:
+    """The name of something in a database that its version does not have, or lacks; "" if it is as it should be.
+
+    Reading a table somebody else declared may run what they wrote: a view may never end.
+    """
+    found = _declared(connection)
+    differences = [
+        found.symmetric_difference(_declared_by(version, kind))
+        for kind in (sqlite3.Connection, _OldConnection)
+    ]
+    if any(not one for one in differences):
+        return ""
+    fewest = sorted(differences, key=len)[0]
+    return min(fewest)[1]
+
+
+def _declared_by(version: int, kind: type[sqlite3.Connection]) -> frozenset[_Declaration]:
+    """What a new database of a version declares."""
+    with contextlib.closing(
+        sqlite3.connect(":memory:", isolation_level=None, factory=kind)
+    ) as connection:
+        for migration in MIGRATIONS[:version]:
+            migration(connection)
+        return _declared(connection)
+
+
+def _declared(connection: sqlite3.Connection) -> frozenset[_Declaration]:
+    """Everything a database declares; what ANALYZE leaves does not count."""
+    columns = ("type", "name", "tbl_name", "sql")
+    texts = ", ".join(f"CAST(coalesce({column}, '') AS TEXT)" for column in columns)
+    rows = connection.execute(f"SELECT {texts} FROM sqlite_master")  # noqa: S608 - constants
+    found = frozenset((kind, name, table, _SPACE.sub(" ", sql)) for kind, name, table, sql in rows)
+    return found - _STATISTICS

@@ -125,7 +125,9 @@ class SqliteStore:
             StoreError: it does not exist, is something else, or belongs to another identity.
         """
         if not path.is_file():
-            raise StoreError(f"there is no database at {path}; check the path or create one first")
+            raise StoreError(
+                f"there is no database at {path}; check the path, or make one: stmgr init-node-db"
+            )
         _need_database(path)
         return cls._prepare(path, local_public_key, is_new=False)
 
@@ -250,6 +252,49 @@ def _connect_existing(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(address, timeout=_BUSY_WAIT_S, uri=True)
 
 
+@contextlib.contextmanager
+def at_rest(path: Path) -> Iterator[bytes]:
+    """The content of a database nobody runs on, whole in its one file; nobody starts until the block ends.
+
+    What a killed process left in the write-ahead log is in it, and the log is gone.
+
+    Raises:
+        StoreLockedError: another process runs on it, or reads it.
+        StoreError: it cannot be read.
+    """
+    lock = _lock(path)
+    try:
+        _need_database(path)
+        with _sentences(path):
+            with contextlib.closing(_connect_existing(path)) as connection:
+                _distrust(connection)
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+            if _log_of(path).exists():
+                raise StoreLockedError(f"another program holds {path}; close it and try again")
+            content = path.read_bytes()
+        yield content
+    finally:
+        lock.release()
+
+
+def forget(path: Path) -> None:
+    """Remove a database file and whatever SQLite keeps beside it; whoever has it open keeps it.
+
+    Raises:
+        StoreError: it cannot be removed.
+    """
+    with _sentences(path):
+        path.unlink(missing_ok=True)
+        for ending in ("-wal", "-shm", "-journal"):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
 def state_of_snapshot(content: bytes, local_public_key: PublicKey) -> NodeState:
     """What `snapshot` copied, or a closed database's file holds, as `Store.load` would say it.
 
@@ -260,10 +305,17 @@ def state_of_snapshot(content: bytes, local_public_key: PublicKey) -> NodeState:
     with _sentences(name), contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.isolation_level = None
         connection.deserialize(_rollback_mode(content))
+        _distrust(connection)
         version = _version(connection, name, is_new=False)
+        stranger = schema.stranger_in(connection, version)
+        if stranger:
+            raise StoreError(
+                f"{name} has something in it that this program does not make: {stranger[:40]!a}; use "
+                "another copy, or take it out with a tool for SQLite"
+            )
+        _need_owner(connection, name, local_public_key)
         if version < len(schema.MIGRATIONS):
             _migrate(connection, version, local_public_key)
-        _need_owner(connection, name, local_public_key)
         return load_state(local_public_key, lambda one: connection.execute(_SELECTS[one.name]))
 
 
@@ -292,10 +344,11 @@ def _make_private(path: Path) -> None:
 
 def _settle(connection: sqlite3.Connection, path: Path, key: PublicKey, *, is_new: bool) -> None:
     """Check whose database this is before anything is written to it, then make it ready."""
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA cell_size_check = ON")
+    _distrust(connection)
     connection.execute("PRAGMA foreign_keys = ON")
     version = _version(connection, path, is_new=is_new)
+    if not is_new:
+        _need_owner(connection, path, key)
     connection.execute("PRAGMA synchronous = FULL")
     if sys.platform == "darwin":
         # An ordinary fsync there leaves the data in the drive's cache.
@@ -308,7 +361,12 @@ def _settle(connection: sqlite3.Connection, path: Path, key: PublicKey, *, is_ne
         _migrate(connection, version, key)
     if is_new:
         _sync_directory(path.parent)
-    _need_owner(connection, path, key)
+
+
+def _distrust(connection: sqlite3.Connection) -> None:
+    """Let nothing that stands in the file itself run, and notice damage early."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
 
 
 def _need_owner(connection: sqlite3.Connection, path: Path, key: PublicKey) -> None:

@@ -1,6 +1,8 @@
 """Backups: what is in them, what restoring makes of them, and what it refuses."""
 
+import contextlib
 import json
+import sqlite3
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -321,3 +323,40 @@ def test_a_ruined_notebook_stops_no_backup(store: CardStore, tmp_path: Path) -> 
     (card.directory / "notebook.json").write_bytes(b"\xff\xfe")
     store.backup("alice", tmp_path / "out", WORD)
     assert backup.load(tmp_path / "out", WORD).notebook == ""
+
+
+@covers("RMP-37")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER UPDATE ON friend BEGIN DELETE FROM friend; END",
+        "CREATE VIEW v AS WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT 1 FROM r) SELECT * FROM r",
+    ],
+)
+def test_a_backup_whose_database_would_run_something_is_refused(
+    store: CardStore, elsewhere: CardStore, tmp_path: Path, statement: str
+) -> None:
+    store.create("alice")
+    out, path = tmp_path / "out", tmp_path / "node.db"
+    store.backup("alice", out, WORD)
+    path.write_bytes(backup.load(out, WORD).database)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+    out.write_bytes(rewritten(out.read_bytes(), database=path.read_bytes()))
+    with pytest.raises(StoreError, match="this program does not make"):
+        elsewhere.restore(out, WORD)
+    assert elsewhere.cards() == ()
+
+
+def test_too_little_memory_for_a_backup_is_a_sentence(
+    store: CardStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("alice")
+    store.backup("alice", tmp_path / "out", WORD)
+
+    def refuse(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(backup, "unseal", refuse)
+    with pytest.raises(FileError, match="out: there is not enough memory"):
+        read_backup(tmp_path / "out", WORD)

@@ -158,6 +158,30 @@ def test_a_card_is_renamed_also_while_it_runs(store: CardStore) -> None:
     assert names(store) == ["bob", "SHOP"]
 
 
+@covers("CMP-04", "CMP-26")
+def test_the_directory_a_card_was_made_in_names_it_no_more(store: CardStore) -> None:
+    store.create("anna")
+    store.rename("anna", "berta")
+    for ask in (store.card, store.remove, store.open, store.settings):
+        with pytest.raises(CardError, match="there is no card 'anna'; there is: berta"):
+            ask("anna")
+    # A broken one has no other name, and a whole one of that name is meant before it.
+    (store.card("berta").directory / "card.json").unlink()
+    assert broken(store, "anna").directory.name == "anna"
+    made = store.create("Anna2")
+    store.rename("Anna2", "other")
+    assert store.card("other").directory == made.directory
+
+
+def test_a_whole_card_is_meant_before_a_broken_one_of_its_name(store: CardStore) -> None:
+    store.create("anna")
+    store.rename("anna", "berta")
+    whole = store.create("anna")
+    (store.card("berta").directory / "card.json").unlink()
+    assert [card.name for card in store.cards()] == ["anna", "anna"]
+    assert store.card("anna") == whole
+
+
 @covers("CMP-05")
 def test_enabling_is_kept(store: CardStore) -> None:
     store.create("alice")

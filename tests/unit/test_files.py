@@ -402,6 +402,55 @@ def test_a_file_system_without_links_still_gets_the_file(
         disk.write_file(tmp_path / "file", "newer")
 
 
+def test_what_killed_processes_were_writing_goes_with_the_next_write(tmp_path: Path) -> None:
+    leftover = tmp_path / f".offset-{'0' * 16}.tmp"
+    others = [tmp_path / name for name in (".offset-x.tmp", f"offset-{'0' * 16}.tmp", "file")]
+    for path in (leftover, *others):
+        path.write_text("secret")
+    directory = tmp_path / f".offset-{'1' * 16}.tmp"
+    directory.mkdir()
+    disk.write_file(tmp_path / "other", "new")
+    assert sorted(tmp_path.iterdir()) == sorted([*others, directory, tmp_path / "other"])
+    disk.clear_leftovers(tmp_path / "missing")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps open files by itself")
+def test_what_somebody_is_just_writing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", real)
+        disk.write_file(tmp_path / "second", "2")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    disk.write_file(tmp_path / "first", "1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps open files by itself")
+@pytest.mark.parametrize("when", ["before the lock", "with the lock", "without locks"])
+def test_a_file_cleared_away_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    real = disk.hold
+
+    def meanwhile(descriptor: int) -> None:
+        monkeypatch.setattr(disk, "hold", real)
+        if when == "without locks":
+            raise OSError(95, "Operation not supported")
+        for path in tmp_path.glob(".offset-*"):
+            path.unlink()
+        if when == "with the lock":
+            raise BlockingIOError
+
+    monkeypatch.setattr(disk, "hold", meanwhile)
+    disk.write_file(tmp_path / "file", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_paths_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     big = tmp_path / "big"
     big.write_bytes(b" " * (disk.FILE_BYTES_MAX + 1))

@@ -1,12 +1,15 @@
 """Sealed bytes and passphrases: opening, refusing, and never showing a secret."""
 
+import os
 import struct
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from offset_engine import sealed
+from offset_engine.disk import OtherFileError, read_file
 from offset_engine.errors import FileError
 from offset_engine.sealed import (
     DEFAULT_COST,
@@ -32,6 +35,22 @@ def quick(content: bytes, purpose: Purpose = Purpose.IDENTITY) -> bytes:
 @pytest.mark.parametrize("content", [b"", b"x", bytes(100_000)])
 def test_what_was_sealed_can_be_opened_with_the_same_passphrase(content: bytes) -> None:
     assert unseal(quick(content), WORD, Purpose.IDENTITY) == content
+
+
+@pytest.mark.parametrize(
+    ("purpose", "what"),
+    [
+        (Purpose.IDENTITY, "a sealed identity"),
+        (Purpose.BACKUP, "a backup of a card: offset restore makes a card of it"),
+        (Purpose.DATABASE, "the sealed database of a card"),
+    ],
+)
+def test_where_a_text_is_needed_something_sealed_is_called_what_it_is(
+    tmp_path: Path, purpose: Purpose, what: str
+) -> None:
+    (tmp_path / "x").write_bytes(quick(bytes(100_000), purpose))
+    with pytest.raises(OtherFileError, match=f"x: this is {what}"):
+        read_file(tmp_path / "x")
 
 
 def test_nothing_is_sealed_alike_twice() -> None:
@@ -119,6 +138,48 @@ def test_too_little_memory_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sealed.nacl.bindings, "crypto_pwhash_alg", refuse)
     with pytest.raises(SealedError, match="not enough memory"):
         quick(b"key")
+
+
+def test_too_little_memory_is_never_called_a_wrong_passphrase(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    box = quick(b"key")
+
+    def refuse(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(sealed.nacl.secret.SecretBox, "decrypt", refuse)
+    monkeypatch.setattr(sealed.nacl.secret.SecretBox, "encrypt", refuse)
+    for act in (lambda: unseal(box, WORD, Purpose.IDENTITY), lambda: quick(b"key")):
+        with pytest.raises(SealedError, match="not enough memory") as caught:
+            act()
+        assert not isinstance(caught.value, PassphraseError)
+
+
+@covers("RMP-21")
+def test_a_file_is_read_only_if_it_can_be_opened_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in (b"", b"x", bytes(3 * sealed._PIECE_BYTES)):
+        box = quick(content, Purpose.BACKUP)
+        path.write_bytes(box)
+        assert sealed.read(path, Purpose.BACKUP) == box
+        for damaged in (box[:-1], box + b"x", box[:60], box[:70] + b"\xff" + box[71:]):
+            path.write_bytes(damaged)
+            with pytest.raises(SealedError, match="damaged"):
+                sealed.read(path, Purpose.BACKUP)
+
+
+def test_a_huge_hole_that_begins_like_a_backup_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "hole"
+    path.write_bytes(quick(b"", Purpose.BACKUP)[:57])
+    for size, sentence in ((64 << 20, "damaged"), ((1 << 30) + 1, "longer than 1 GiB")):
+        os.truncate(path, size)
+        tracemalloc.start()
+        with pytest.raises(SealedError, match=sentence):
+            sealed.read(path, Purpose.BACKUP)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 8 << 20
 
 
 @pytest.mark.parametrize("text", ["", "x" * 1025, "\ud800"])

@@ -30,7 +30,17 @@ from offset_engine.errors import (
     StoreLockedError,
     StoreTooNewError,
 )
-from offset_engine.store import HistoryKind, MemoryStore, SqliteStore, schema, touched_between
+from offset_engine.store import (
+    HistoryKind,
+    MemoryStore,
+    SqliteStore,
+    at_rest,
+    forget,
+    schema,
+    snapshot,
+    state_of_snapshot,
+    touched_between,
+)
 from offset_engine.store.history import HISTORIES
 from offset_engine.store.tables import HISTORY_TABLES, STATE_TABLES
 from tests.covers import covers
@@ -643,6 +653,89 @@ def test_a_database_of_every_version_is_still_read(tmp_path, version):
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA user_version").fetchone()[0] == len(schema.MIGRATIONS)
     connection.close()
+
+
+def test_an_old_database_of_another_identity_is_refused_as_it_is(tmp_path):
+    path = tmp_path / "old.db"
+    make_version(path, 1)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="another identity"):
+        SqliteStore.open(path, ANA)
+    assert path.read_bytes() == before
+    with pytest.raises(StoreError, match="another identity"):
+        state_of_snapshot(before, ANA)
+    assert state_of_snapshot(before, LOCAL).friends
+
+
+@pytest.mark.parametrize("version", range(1, len(schema.MIGRATIONS) + 1))
+@pytest.mark.parametrize("strict_since", [schema.STRICT_SINCE, (99, 0, 0)])
+def test_a_copy_of_every_version_of_any_sqlite_is_known(
+    tmp_path, monkeypatch, version, strict_since
+):
+    path = tmp_path / "node.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "STRICT_SINCE", strict_since)
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
+        SqliteStore.create(path, LOCAL).close()
+    edit(path, "ANALYZE")
+    assert state_of_snapshot(snapshot(path), LOCAL).local_public_key == LOCAL
+
+
+@pytest.mark.parametrize(
+    ("statements", "name"),
+    [
+        (["CREATE TRIGGER never AFTER INSERT ON friend BEGIN DELETE FROM friend; END"], "never"),
+        (["CREATE TABLE other (x)"], "other"),
+        (["CREATE INDEX slow ON friend(hex(name))"], "slow"),
+        (["DROP INDEX history_invoice_id"], "history_invoice_id"),
+        (["ALTER TABLE intent ADD COLUMN x TEXT GENERATED ALWAYS AS (hex(body))"], "intent"),
+        (
+            [
+                "DROP TABLE closed_invoice",
+                (
+                    "CREATE VIEW closed_invoice AS WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT 1 FROM r)"
+                    " SELECT x'00' AS invoice_id, 0 AS is_paid, NULL AS signed_commit FROM r"
+                ),
+            ],
+            "closed_invoice",
+        ),
+    ],
+)
+def test_a_copy_with_anything_else_in_it_is_refused_before_that_is_read(
+    path, disk, statements, name
+):
+    disk.close()
+    edit(path, *statements)
+    with pytest.raises(StoreError, match=f"does not make: '.*{name}.*'"):
+        state_of_snapshot(snapshot(path), LOCAL)
+
+
+# --- at rest ------------------------------------------------------------------------------------
+
+
+def test_a_database_at_rest_is_whole_in_its_file_and_nobody_starts_on_it(path, disk):
+    save_all(disk, rich_state())
+    with pytest.raises(StoreLockedError, match="running on"), at_rest(path):
+        pass
+    disk.close()
+    edit(path, "PRAGMA journal_mode = WAL", "CREATE TABLE left_over (x)")
+    with at_rest(path) as content:
+        assert content == path.read_bytes()
+        assert not path.with_name("node.db-wal").exists()
+        with pytest.raises(StoreLockedError):
+            SqliteStore.open(path, LOCAL)
+    reader = sqlite3.connect(path)
+    reader.execute("PRAGMA journal_mode = WAL")
+    reader.execute("SELECT * FROM node").fetchall()
+    with pytest.raises(StoreLockedError, match="another program"), at_rest(path):
+        pass
+    reader.close()
+    store = SqliteStore.open(path, LOCAL)
+    assert stored(store.load()) == stored(rich_state())
+    store.close()
+    forget(path)
+    assert [one.name for one in path.parent.iterdir()] == ["node.db.lock"]
+    forget(path)
 
 
 def test_a_migration_and_its_number_are_one(tmp_path, monkeypatch):
