@@ -1,8 +1,9 @@
 """What happened on a card, merged into one list: paid, got paid, passed on, lost, reset. Pure.
 
 Live payments and open invoices come first from the node's lists, finished ones from its history; a thing that
-is in both counts once, as the node holds it now. Exports are for other programs: amounts as decimal text with the
-currency's point and as whole credits, times in ISO 8601 with the offset.
+is in both counts once, as the node holds it now. What did not come off, or has not yet, is of a kind of its own.
+Exports are for other programs: amounts moved, as decimal text with the currency's point and as whole credits, times
+in ISO 8601 with the offset.
 
 Source: apps.md §5 S6, RMP-08, RMP-33 to RMP-35, RMP-38; design R8, R27.
 """
@@ -10,6 +11,8 @@ Source: apps.md §5 S6, RMP-08, RMP-33 to RMP-35, RMP-38; design R8, R27.
 import csv
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import tzinfo
@@ -32,17 +35,26 @@ from offset_engine.core.signing import Invoice
 from offset_engine.core.values import Currency, PublicKey, value
 from offset_engine.notebook import Notebook
 from offset_engine.sentences import failure_sentence
-from offset_engine.text import fingerprint, format_amount, iso_offset, safe
+from offset_engine.text import fingerprint, format_amount, iso_offset, safe, skeleton
 
 
 class Kind(StrEnum):
     """What sort of thing happened."""
 
-    OUT = "paid"
-    IN = "got paid"
+    PAYING = "paying"
+    PAID = "paid"
+    NOT_PAID = "not paid"
+    INVOICE = "invoice"
+    """Of ours: open, or closed without payment."""
+    GOT_PAID = "got paid"
     THROUGH = "passed on"
     LOSS = "lost"
     RESET = "reset"
+
+
+_OUTGOING: Final = (Kind.PAYING, Kind.PAID, Kind.NOT_PAID)
+_INCOMING: Final = (Kind.INVOICE, Kind.GOT_PAID)
+_UNMOVED: Final = (Kind.PAYING, Kind.NOT_PAID, Kind.INVOICE)
 
 
 @value
@@ -50,7 +62,7 @@ class Entry:
     """One line of the list."""
 
     key: str
-    """Names it for ever: kind and id."""
+    """Names it for ever: direction and id."""
     kind: Kind
     when_ms: int
     """UTC ms: when it ended, or when it began if it has not."""
@@ -59,9 +71,9 @@ class Entry:
     currency: Currency | None = None
     """None for a reset, which may touch several."""
     amount: int = 0
-    """Credits; signed by what it did to our balances: − for what we paid or lost."""
+    """Credits it is about; signed by what it did or would have done to our balances: − for what we pay."""
     fee: int = 0
-    """Credits: paid on top by us, or earned by passing on."""
+    """Credits: paid on top by us, or earned by passing on; 0 if the payment failed."""
     counterparty: PublicKey | None = None
     name: str = ""
     """The counterparty as we call it, else the fingerprint, else ""; safe to show."""
@@ -75,13 +87,65 @@ class Entry:
     """It can still change."""
     needs_owner: bool = False
 
+    @property
+    def is_outgoing(self) -> bool:
+        """Whether it is a payment of ours, however it ended."""
+        return self.kind in _OUTGOING
+
+    @property
+    def is_incoming(self) -> bool:
+        """Whether it is an invoice of ours, paid or not."""
+        return self.kind in _INCOMING
+
+    @property
+    def moved(self) -> int:
+        """Credits our balances changed by, without the fee; 0 before and without success."""
+        return 0 if self.kind in _UNMOVED else self.amount
+
+    @property
+    def moved_fee(self) -> int:
+        """The fee, once it is paid or earned."""
+        return 0 if self.kind in _UNMOVED else self.fee
+
 
 Names = Mapping[PublicKey, str]
 
+_CLIP_CELLS: Final = 24
+_NAME_CELLS: Final = _CLIP_CELLS + 10
+"""A clipped name and the fingerprint behind it."""
+_LIKE_KEY: Final = re.compile(r"\w{4}(?:[^\w\s]|_)\w{4}[\W_]*$")
+"""What may pass for the fingerprint at the end of a name, if it has a digit, which `Jean-Paul` has not."""
+
 
 def names_of(report: NodeReport) -> dict[PublicKey, str]:
-    """What we call our friends."""
-    return {one.public_key: one.name for one in report.friends}
+    """What screens call each friend; safe to show, at most `_NAME_CELLS` cells.
+
+    The name, with the key's fingerprint where two names look alike as shown, where a name looks as if it
+    ended with a fingerprint itself, or where there is no name.
+    """
+    shown = {one.public_key: safe(one.name, _CLIP_CELLS).strip() for one in report.friends}
+    looks = {
+        one.public_key: {skeleton(one.name), skeleton(shown[one.public_key])}
+        for one in report.friends
+    }
+    counts = Counter(look for found in looks.values() for look in found)
+    named = {
+        key: name
+        if name and not _ends_like_key(name) and all(counts[look] == 1 for look in looks[key])
+        else f"{name} {fingerprint(key)}".strip()
+        for key, name in shown.items()
+    }
+    # What carries a fingerprint now may look like another friend's plain name.
+    taken = {skeleton(name) for key, name in named.items() if name != shown[key]}
+    return {
+        key: f"{name} {fingerprint(key)}" if name == shown[key] and looks[key] & taken else name
+        for key, name in named.items()
+    }
+
+
+def _ends_like_key(name: str) -> bool:
+    found = _LIKE_KEY.search(name)
+    return found is not None and any(character.isdigit() for character in found[0])
 
 
 def merge(
@@ -107,7 +171,7 @@ def merge(
 
 def _called(key: PublicKey, names: Names) -> str:
     name = names.get(key, "")
-    return safe(name, 24) if name else fingerprint(key)
+    return safe(name, _NAME_CELLS) if name else fingerprint(key)
 
 
 PAY_STATES: Final = {
@@ -129,9 +193,8 @@ def _of_pay(pay: PayReport, names: Names, notebook: Notebook) -> Entry:
         if is_handed
         else PAY_STATES[pay.stage]
     )
-    moved = 0 if pay.stage is PayStage.FAILED else 1
     return replace(
-        _payment(reference, pay.invoice, pay.fee, moved, (names, notebook)),
+        _payment(reference, pay.invoice, pay.fee, pay.stage, (names, notebook)),
         state=state,
         when_ms=pay.created_ms if pay.ended_ms is None else pay.ended_ms,
         is_live=pay.ended_ms is None,
@@ -141,18 +204,20 @@ def _of_pay(pay: PayReport, names: Names, notebook: Notebook) -> Entry:
 
 
 def _payment(
-    reference: str, invoice: Invoice, fee: int, moved: int, known: tuple[Names, Notebook]
+    reference: str, invoice: Invoice, fee: int, stage: PayStage, known: tuple[Names, Notebook]
 ) -> Entry:
-    """What all states of a payment share; `moved` is 0 if it failed, else 1."""
+    """What all states of a payment share."""
     names, notebook = known
+    ended = {PayStage.PAID: Kind.PAID, PayStage.FAILED: Kind.NOT_PAID}
+    kind = ended.get(stage, Kind.PAYING)
     return Entry(
         f"out {reference}",
-        Kind.OUT,
+        kind,
         0,
         "",
         invoice.currency,
-        -invoice.total_dest_payment * moved,
-        fee * moved,
+        -invoice.total_dest_payment,
+        0 if kind is Kind.NOT_PAID else fee,
         invoice.dest_public_key,
         _called(invoice.dest_public_key, names),
         invoice.description,
@@ -173,7 +238,7 @@ def _of_invoice(invoice: InvoiceReport, notebook: Notebook) -> Entry:
         state = "waits to be paid"
     return Entry(
         f"in {reference}",
-        Kind.IN,
+        Kind.INVOICE,
         invoice.created_ms,
         state,
         invoice.invoice.currency,
@@ -192,9 +257,9 @@ def _of_record(past: HistoryEntry, names: Names, notebook: Notebook) -> Entry:
         case PaymentRecord():
             is_failed = record.stage is not PayStage.PAID
             reference = record.payment_id.to_text()
-            moved = 0 if is_failed else 1
+            stage = PayStage.FAILED if is_failed else PayStage.PAID
             return replace(
-                _payment(reference, record.invoice, record.fee, moved, (names, notebook)),
+                _payment(reference, record.invoice, record.fee, stage, (names, notebook)),
                 state=failure_sentence(record.failure) if is_failed else "paid",
                 when_ms=record.ended_ms,
             )
@@ -212,11 +277,11 @@ def _sold(record: InvoiceRecord, notebook: Notebook) -> Entry:
     reference = record.invoice.invoice_id.to_text()
     return Entry(
         f"in {reference}",
-        Kind.IN,
+        Kind.GOT_PAID if record.is_paid else Kind.INVOICE,
         record.ended_ms,
         "collected" if record.is_paid else "closed without payment",
         record.invoice.currency,
-        record.received if record.is_paid else 0,
+        record.received if record.is_paid else record.invoice.total_dest_payment,
         description=record.invoice.description,
         note=notebook.note(reference),
         reference=reference,
@@ -286,6 +351,7 @@ COLUMNS: Final = (
     "fee",
     "credits",
     "fee_credits",
+    "asked_credits",
     "counterparty",
     "name",
     "description",
@@ -298,7 +364,10 @@ Decimals = Callable[[Currency], int]
 def rows(
     entries: Iterable[Entry], decimals: Decimals, zone: tzinfo | None = None
 ) -> list[dict[str, str]]:
-    """One dictionary per entry, every value text, keys as `COLUMNS`."""
+    """One dictionary per entry, every value text, keys as `COLUMNS`.
+
+    Amount and fee are what was moved, so that they may be added up; `asked_credits` is what it is about.
+    """
     return [_export(one, decimals, zone) for one in entries]
 
 
@@ -309,10 +378,11 @@ def _export(entry: Entry, decimals: Decimals, zone: tzinfo | None) -> dict[str, 
         "kind": entry.kind.value,
         "state": entry.state,
         "currency": entry.currency or "",
-        "amount": format_amount(entry.amount, digits, group="", ascii_only=True),
-        "fee": format_amount(entry.fee, digits, group="", ascii_only=True),
-        "credits": str(entry.amount),
-        "fee_credits": str(entry.fee),
+        "amount": format_amount(entry.moved, digits, group="", ascii_only=True),
+        "fee": format_amount(entry.moved_fee, digits, group="", ascii_only=True),
+        "credits": str(entry.moved),
+        "fee_credits": str(entry.moved_fee),
+        "asked_credits": str(entry.amount),
         "counterparty": "" if entry.counterparty is None else entry.counterparty.to_text(),
         "name": entry.name,
         "description": entry.description,

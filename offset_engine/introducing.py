@@ -6,7 +6,10 @@ app and the command line.
 
     Alice   invite_to(...)       → invite text, `SentInvite` to remember
     Bob     accept_invite(...)   → commands, answer text, what Alice said she grants
-    Alice   accept_answer(...)   → commands, what Bob said he grants
+    Alice   accept_answer(...)   → commands, what Bob said he grants; the invite is used up
+
+Each invite is another one, even with the same terms, and the first answer that is accepted uses it up. Whoever
+is a friend already stays who they are: `changes_of` says what would change, so that a person can agree.
 
 A limit somebody says they grant is a promise, not a fact: the node learns what really passes when it pays.
 
@@ -37,6 +40,7 @@ from offset_engine.core.values import (
     HashResult,
     NamedAddress,
     PublicKey,
+    RandValue,
     Rate,
     RelayAddress,
     parse_address,
@@ -47,6 +51,13 @@ from offset_engine.files import Answer, FriendCard, Invite, Servers, Terms, invi
 
 SENT_INVITES_MAX: Final = 256
 """How many invites a card remembers; the oldest is forgotten first."""
+ANSWERED_INVITES_MAX: Final = 1_024
+"""How many of those that were answered; the oldest is forgotten first."""
+
+
+NONCE_BYTES: Final = RandValue.SIZE
+"""What makes each invite another one."""
+USED_UP: Final = "this invite was answered already, and an invite makes one friend: make another one for this person"
 
 
 class IntroductionError(OffsetError):
@@ -63,6 +74,14 @@ class SentInvite:
     """Whom it was meant for, as its sender calls them; "" = not said."""
     created_s: int
     """UTC seconds."""
+
+
+@value
+class AnsweredInvite:
+    """An invite that is used up, and who answered it."""
+
+    invite_hash: HashResult
+    friend: PublicKey
 
 
 @value
@@ -88,6 +107,34 @@ class Introduction:
     """The friend was there already: only relays and limits change."""
 
 
+@value
+class LimitChange:
+    """A limit we set for a friend, in credits."""
+
+    currency: Currency
+    before: int | None
+    """None = the currency is not in use with them."""
+    after: int
+
+
+@value
+class Changes:
+    """What an introduction would change about somebody who is a friend already."""
+
+    relays_before: tuple[RelayAddress, ...] = ()
+    relays_after: tuple[RelayAddress, ...] = ()
+    """The same if the relays stay."""
+    limits: tuple[LimitChange, ...] = ()
+
+    @property
+    def has_relays(self) -> bool:
+        """Whether the friend would be looked for at other relays."""
+        return self.relays_before != self.relays_after
+
+    def __bool__(self) -> bool:
+        return self.has_relays or bool(self.limits)
+
+
 def own_card(report: NodeReport, name: str, terms: Iterable[Terms] = ()) -> FriendCard:
     """The friend card of a node: its key, where it is reachable, and what it offers.
 
@@ -103,9 +150,23 @@ def own_card(report: NodeReport, name: str, terms: Iterable[Terms] = ()) -> Frie
 
 
 def invite_to(
-    report: NodeReport, own_name: str, terms: Iterable[Terms], created_s: int, name: str = ""
+    report: NodeReport,
+    own_name: str,
+    terms: Iterable[Terms],
+    created_s: int,
+    name: str = "",
+    *,
+    nonce: bytes,
 ) -> tuple[Invite, SentInvite]:
     """An invite that carries the first relay and index server, for somebody who may have none.
+
+    Args:
+        report: the node as it is.
+        own_name: what the invite calls us.
+        terms: what we offer.
+        created_s: UTC seconds.
+        name: whom it is for, as we call them.
+        nonce: `NONCE_BYTES` nobody can guess, drawn for this invite alone.
 
     Raises:
         IntroductionError: the node has no relay.
@@ -115,7 +176,7 @@ def invite_to(
     if report.index_servers:
         first = report.index_servers[0]
         servers = Servers(card.relays[0], RelayAddress(first.public_key, first.address))
-    invite = Invite(card, servers)
+    invite = Invite(card, servers, RandValue.of(nonce))
     return invite, SentInvite(invite_hash(invite), card.terms, name, created_s)
 
 
@@ -204,22 +265,63 @@ def accept_invite(
     )
 
 
+def is_renewal(report: NodeReport, answer: Answer, answered: Iterable[AnsweredInvite]) -> bool:
+    """Whether a friend answers once more the invite that made them one: only relays are news then."""
+    used = AnsweredInvite(answer.invite_hash, answer.card.public_key)
+    return used in tuple(answered) and _friend(report, used.friend) is not None
+
+
 def accept_answer(
-    report: NodeReport, answer: Answer, sent: Iterable[SentInvite], name: str
+    report: NodeReport,
+    answer: Answer,
+    sent: Iterable[SentInvite],
+    name: str,
+    answered: Iterable[AnsweredInvite] = (),
 ) -> Introduction:
     """Make whoever answered an invite a friend, with the limits that invite offered.
 
+    Args:
+        report: the node as it is.
+        answer: what was pasted.
+        sent: the invites that wait for an answer.
+        name: what we call who answered.
+        answered: the invites that are used up; a friend who answers theirs again has the relays renewed.
+
     Raises:
-        IntroductionError: no invite of this card is answered by it; as for `add_card`.
+        IntroductionError: no invite of this card is answered by it, or one that was answered already; as
+            for `add_card`.
     """
+    used = tuple(answered)
+    if is_renewal(report, answer, used):
+        return add_card(report, answer.card, name)
     for invite in sent:
         if invite.invite_hash == answer.invite_hash:
             grants = [Grant(terms.currency, terms.limit_offered) for terms in invite.terms]
             return add_card(report, answer.card, name, grants)
+    if any(one.invite_hash == answer.invite_hash for one in used):
+        raise IntroductionError(USED_UP)
     raise IntroductionError(
         "this answers no invite of this card: open it with the card that sent the invite,"
         " or add the sender as a friend by hand"
     )
+
+
+def changes_of(report: NodeReport, made: Introduction) -> Changes:
+    """What an introduction would change about a friend; nothing if they are none yet."""
+    known = _friend(report, made.friend)
+    if known is None:
+        return Changes()
+    relays = known.remote_relays
+    limits: list[LimitChange] = []
+    used = {one.currency: one.max_debt for one in known.currencies}
+    for command in made.batch.commands:
+        if isinstance(command, SetFriendRelays):
+            relays = command.relays
+        elif isinstance(command, SetFriendCurrencyMaxDebt):
+            before = used.get(command.currency)
+            if before != command.max_debt:
+                limits.append(LimitChange(command.currency, before, command.max_debt))
+    return Changes(known.remote_relays, relays, tuple(limits))
 
 
 def _grant(known: FriendReport | None, friend: PublicKey, grant: Grant) -> list[Command]:

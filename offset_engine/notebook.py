@@ -19,7 +19,12 @@ from offset_engine.core.values import (
 )
 from offset_engine.errors import FileError
 from offset_engine.files import Terms
-from offset_engine.introducing import SENT_INVITES_MAX, SentInvite
+from offset_engine.introducing import (
+    ANSWERED_INVITES_MAX,
+    SENT_INVITES_MAX,
+    AnsweredInvite,
+    SentInvite,
+)
 from offset_engine.json_fields import Fields, Json, Style, parse_object, pretty
 
 _T = TypeVar("_T")
@@ -61,15 +66,27 @@ class Notebook:
     holds: tuple[Hold, ...] = ()
     handed: tuple[str, ...] = ()
     """Payments whose commit the owner says was handed over."""
+    answered: tuple[AnsweredInvite, ...] = ()
+    """Invites that are used up."""
 
     def with_invite(self, sent: SentInvite) -> "Notebook":
         """Remember an invite until its answer comes."""
         return replace(self, invites=(*self.invites, sent)[-SENT_INVITES_MAX:])
 
     def without_invite(self, invite_hash: HashResult) -> "Notebook":
-        """Its answer has come."""
-        kept = tuple(one for one in self.invites if one.invite_hash != invite_hash)
-        return replace(self, invites=kept)
+        """Forget one invite with this hash; those of older versions could share it."""
+        found = [at for at, one in enumerate(self.invites) if one.invite_hash == invite_hash]
+        if not found:
+            return self
+        return replace(self, invites=self.invites[: found[0]] + self.invites[found[0] + 1 :])
+
+    def with_answer(self, invite_hash: HashResult, friend: PublicKey) -> "Notebook":
+        """An invite was answered by who is a friend now: it is used up."""
+        used = AnsweredInvite(invite_hash, friend)
+        kept = tuple(one for one in self.answered if one != used)
+        return replace(
+            self.without_invite(invite_hash), answered=(*kept, used)[-ANSWERED_INVITES_MAX:]
+        )
 
     def with_told(self, friend: PublicKey, terms: tuple[Terms, ...]) -> "Notebook":
         """Remember what a friend says they grant; newer words replace older ones."""
@@ -119,6 +136,7 @@ def merged(before: Notebook, after: Notebook, now: Notebook) -> Notebook:
         _merged(before.notes, after.notes, now.notes)[-NOTES_MAX:],
         _merged(before.holds, after.holds, now.holds)[-HOLDS_MAX:],
         _merged(before.handed, after.handed, now.handed)[-NOTES_MAX:],
+        _merged(before.answered, after.answered, now.answered)[-ANSWERED_INVITES_MAX:],
     )
 
 
@@ -145,6 +163,10 @@ def to_json(book: Notebook) -> str:
         "notes": [{"about": about, "text": text} for about, text in book.notes],
         "holds": [{"invoiceId": one.invoice_id, "untilMs": one.until_ms} for one in book.holds],
         "handed": [{"about": one} for one in book.handed],
+        "answered": [
+            {"inviteHash": one.invite_hash.to_text(), "friend": one.friend.to_text()}
+            for one in book.answered
+        ],
     }
     return pretty(values, Style.MOBILE)
 
@@ -187,7 +209,16 @@ def from_json(text: str) -> Notebook:
             for one in fields.objects("holds", HOLDS_MAX)
         ),
         tuple(one.text("about", 64) for one in fields.objects("handed", NOTES_MAX)),
+        tuple(
+            AnsweredInvite(one.fixed("inviteHash", HashResult), one.fixed("friend", PublicKey))
+            for one in _newer(fields, "answered", ANSWERED_INVITES_MAX)
+        ),
     )
+
+
+def _newer(fields: Fields, name: str, most: int) -> list[Fields]:
+    """A list that notebooks of older versions do not have."""
+    return fields.objects(name, most) if fields.has(name) else []
 
 
 def _invite(fields: Fields) -> SentInvite:

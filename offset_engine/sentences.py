@@ -23,7 +23,7 @@ FAULTS: Final = {
     CommandFault.RESET_TERMS_MISMATCH: "the friend's terms changed meanwhile; look at them again",
     CommandFault.CHANNEL_INCONSISTENT: "both sides disagree about what is owed; "
     "that has to be settled with the friend first",
-    CommandFault.PAYMENT_ALREADY_OPEN: "another payment is open under this id",
+    CommandFault.PAYMENT_ALREADY_OPEN: "this is being paid already",
     CommandFault.PAYMENT_DOES_NOT_EXIST: "the node has no such payment",
     CommandFault.OPEN_PAYMENT_NOT_FOUND: "the node has no such open payment",
     CommandFault.NEW_TRANSACTIONS_NOT_ALLOWED: "the payment is closed; nothing can be added to it",
@@ -54,7 +54,8 @@ FAILURES: Final = {
     PayFailure.NO_ROUTE: "no route to the seller can carry this amount",
     PayFailure.SELLER_UNREACHABLE: "the seller's node could not be reached",
     PayFailure.FEE_ABOVE_LIMIT: "the fees would be higher than allowed",
-    PayFailure.REFUSED: "the seller's node, or one on the way, refused it",
+    PayFailure.REFUSED: "the seller's node, or one on the way, refused it; limits and fees that "
+    "changed moments ago need a few seconds to be known, so try again in a moment",
     PayFailure.STUCK: "a node on the way does not answer",
     PayFailure.NO_INDEX: "no index server can be asked for a route",
     PayFailure.OWN_LIMIT: "no friend lets us owe that much more",

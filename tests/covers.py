@@ -20,7 +20,7 @@ _WANTED: Final[dict[str, tuple[int, ...]]] = {
     "PT": tuple(range(1, 83)),
     "NT": (*range(1, 61), 62, 63, 64, *range(66, 80), 81, 82),
     "PAY-": tuple(range(1, 28)),
-    "PRV-": (1, 2, 5, 6),
+    "PRV-": tuple(range(1, 8)),
     "MGR-": tuple(range(1, 13)),
     "CTL-": tuple(range(1, 39)),
     "VFY-": tuple(range(1, 8)),
@@ -29,6 +29,14 @@ _WANTED: Final[dict[str, tuple[int, ...]]] = {
     # Which routes an index server finds, and what it says they cost, is not promised yet.
     "IDX-": (*range(1, 9), *range(12, 16), 17),
     "APS-": tuple(range(1, 17)),
+    # Of several enabled cards one is chosen, not all opened (6); a line protocol for other programs (24, 25) is
+    # not promised.
+    "CMP-": (*range(1, 6), *range(7, 24), 26),
+    # A terminal has no camera and QR codes in pictures are not read (2); there is no list of servers to choose from
+    # by itself (28): they come with an invite or a servers text; there is no binary to choose (49).
+    "MOB-": (1, *range(3, 28), *range(29, 49), 50),
+    # Of the ideas those about the app; a seller cannot say in an invoice that fees are theirs (3).
+    "RMP-": (8, 18, 20, 21, 23, 24, *range(30, 40), *range(43, 47), 48),
     # The others are about routes, the app's screens and `stcompact`.
     "FIX-": (*range(1, 13), 15, 16, 18, *range(29, 34), *range(35, 46)),
 }

@@ -1,19 +1,22 @@
 """Which app a payment, an invoice or a question belongs to, and the results kept for it.
 
 An app is named by its key, so what it owns survives a lost connection; it is forgotten when the node
-stops. A claim lasts only if the command that made it is carried out. Results (of transactions, closed
+stops. A claim lasts only if the command that made it is carried out, and what is open is never forgotten, so
+no app gets at what is another's by making more than anybody can remember. Results (of transactions, closed
 payments and route questions) go to their app alone and are kept until it had time to fetch them again.
 
 | table | bound | when full |
 |---|---|---|
-| payments, invoices, transactions and questions with an owner | 20 000 each | the oldest has no owner any more |
+| payments, invoices and requests of one app that are over | 2 000 each | its own oldest have no owner any more |
+| those that are open | as many as the node has | |
 | apps with results | 64 | the results of the one longest without news are dropped |
 | results of one app | 256, of them 16 answers about routes | the oldest is dropped |
 
 Source: PROTOCOL.md, "Apps"; apps.md §3.
 """
 
-from typing import Final, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from offset_engine.core.api import (
     AckClosePayment,
@@ -39,9 +42,12 @@ from offset_engine.core.api import (
     RoutesResult,
     TransactionResult,
 )
+from offset_engine.core.state import NodeState
 from offset_engine.core.values import InvoiceId, PaymentId, PublicKey, Uid
 
-OWNED_MAX: Final = 20_000
+OWNED_MAX: Final = 2_000
+_OWNED_SWEPT: Final = 250
+"""So many at once are forgotten above it, so that looking for them is rare."""
 MAILBOXES_MAX: Final = 64
 RESULTS_MAX: Final = 256
 ROUTES_RESULTS_MAX: Final = 16
@@ -52,7 +58,6 @@ LOCAL_OWNER: Final = PublicKey(bytes(PublicKey.SIZE))
 Thing: TypeAlias = PaymentId | InvoiceId | Uid
 AppResult: TypeAlias = TransactionResult | PaymentStatus | RoutesResult
 _ResultKey: TypeAlias = tuple[type, Thing]
-_T = TypeVar("_T")
 
 
 def _parts(command: Command | Batch) -> tuple[Command, ...]:
@@ -96,22 +101,61 @@ def _claimed(command: Command) -> tuple[Thing, ...]:
             return ()
 
 
+def is_open_in(state: NodeState, thing: Thing) -> bool:
+    """Whether something is still going on about a payment, an invoice, or a request at this node."""
+    if isinstance(thing, InvoiceId):
+        return thing in state.invoices
+    if isinstance(thing, Uid):
+        return thing in state.outgoing_ids or thing in state.questions
+    intent = state.intents.get(thing)
+    return thing in state.payments or (intent is not None and intent.ended_ms is None)
+
+
+class _Owned:
+    """Things of one kind and whose they are; every owner has room of its own."""
+
+    def __init__(self, is_open: Callable[[Thing], bool]) -> None:
+        self._is_open = is_open
+        self._owners: dict[Thing, PublicKey] = {}
+        self._own: dict[PublicKey, dict[Thing, None]] = {}
+        self._sweep_above: dict[PublicKey, int] = {}
+
+    def get(self, thing: Thing) -> PublicKey | None:
+        return self._owners.get(thing)
+
+    def put(self, thing: Thing, owner: PublicKey) -> None:
+        self.drop(thing)
+        self._owners[thing] = owner
+        own = self._own.setdefault(owner, {})
+        own[thing] = None  # the newest is last
+        if len(own) > self._sweep_above.get(owner, OWNED_MAX):
+            over = [one for one in own if one != thing and not self._is_open(one)]
+            for one in over[: max(0, len(over) - OWNED_MAX + _OWNED_SWEPT)]:
+                self.drop(one)
+            self._sweep_above[owner] = max(OWNED_MAX, len(own) + _OWNED_SWEPT)
+
+    def drop(self, thing: Thing) -> None:
+        owner = self._owners.pop(thing, None)
+        if owner is not None:
+            del self._own[owner][thing]
+
+
 class AppOwners:
     """See the module; one for all apps of a node."""
 
-    def __init__(self) -> None:
-        """Nothing belongs to anybody."""
-        self._owners: dict[type, dict[Thing, PublicKey]] = {
-            PaymentId: {},
-            InvoiceId: {},
-            Uid: {},
-        }
-        self._closers: dict[PaymentId, PublicKey] = {}
+    def __init__(self, is_open: Callable[[Thing], bool]) -> None:
+        """Nothing belongs to anybody.
+
+        Args:
+            is_open: whether something is still going on about a thing, as `is_open_in` says it.
+        """
+        self._owned: Final = {kind: _Owned(is_open) for kind in (PaymentId, InvoiceId, Uid)}
+        self._closers: Final = _Owned(is_open)
         self._mailboxes: dict[PublicKey, dict[_ResultKey, AppResult]] = {}
 
     def owner_of(self, thing: Thing) -> PublicKey | None:
         """The app it belongs to; None = nobody knows."""
-        return self._owners[type(thing)].get(thing)
+        return self._owned[type(thing)].get(thing)
 
     def is_foreign(self, owner: PublicKey, thing: Thing) -> bool:
         """Whether it belongs to another app."""
@@ -123,17 +167,17 @@ class AppOwners:
         claims: list[Thing] = []
         for one in _parts(command):
             if isinstance(one, RequestClosePayment):
-                _put(self._closers, one.payment_id, owner)
+                self._closers.put(one.payment_id, owner)
             for thing in _claimed(one):
                 if self.owner_of(thing) is None:
-                    _put(self._owners[type(thing)], thing, owner)
+                    self._owned[type(thing)].put(thing, owner)
                     claims.append(thing)
         return tuple(claims)
 
     def release(self, claims: tuple[Thing, ...]) -> None:
         """The command was refused after all."""
         for thing in claims:
-            self._owners[type(thing)].pop(thing, None)
+            self._owned[type(thing)].drop(thing)
 
     def carried_out(self, command: Command | Batch) -> None:
         """A command was carried out: results of payments acknowledged with it are no longer kept."""
@@ -182,13 +226,6 @@ def subject_of(notice: Notice) -> PaymentId | InvoiceId | None:
             return invoice_id
         case _:
             return None
-
-
-def _put(table: "dict[_T, PublicKey]", thing: _T, owner: PublicKey) -> None:
-    table.pop(thing, None)
-    table[thing] = owner
-    if len(table) > OWNED_MAX:
-        del table[next(iter(table))]
 
 
 def _key_of(result: AppResult) -> _ResultKey:

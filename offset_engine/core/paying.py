@@ -27,7 +27,7 @@ from offset_engine.core.index_session import check_choice
 from offset_engine.core.messages import RouteChoice, RoutesRequest, RoutesResponse
 from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.payment import PaymentStage
-from offset_engine.core.signing import invoice_buffer, is_sound_invoice
+from offset_engine.core.signing import Invoice, invoice_buffer, is_sound_invoice
 from offset_engine.core.state import NodeState, PartStuck, QuestionUnanswered
 from offset_engine.core.values import (
     CREDITS_MAX,
@@ -78,6 +78,8 @@ def pay(draft: Draft, command: Pay) -> CommandFault | None:
         seller, invoice_buffer(invoice), invoice.signature
     ):
         return CommandFault.INVOICE_INVALID
+    if _is_being_paid(draft, invoice):
+        return CommandFault.PAYMENT_ALREADY_OPEN
     _make_room(draft)
     if len(draft.state.intents) >= OPEN_PAYMENTS_MAX:
         return CommandFault.LIMIT_REACHED
@@ -92,6 +94,17 @@ def pay(draft: Draft, command: Pay) -> CommandFault | None:
     )
     _search(draft, command.payment_id)
     return None
+
+
+def _is_being_paid(draft: Draft, invoice: Invoice) -> bool:
+    """Whether another wish pays this invoice now: two windows, or two programs, meant the same payment."""
+    wanted = invoice.invoice_id
+    return any(
+        intent.invoice.invoice_id == wanted
+        and intent.ended_ms is None
+        and intent.invoice.dest_public_key == invoice.dest_public_key
+        for intent in draft.state.intents.values()
+    )
 
 
 def _make_room(draft: Draft) -> None:

@@ -41,6 +41,8 @@ from offset_engine.json_fields import Kind
 
 CARD_TERMS_MAX: Final = 16
 """Currencies a friend card, invite or answer may offer."""
+NO_NONCE: Final = RandValue(bytes(RandValue.SIZE))
+"""What an invite of an older version has."""
 
 
 class Role(enum.StrEnum):
@@ -165,6 +167,8 @@ class Invite:
 
     card: FriendCard
     servers: Servers | None
+    nonce: RandValue = NO_NONCE
+    """Random: so that no two invites are one, and only who was sent it can answer."""
 
 
 @value

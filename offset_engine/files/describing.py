@@ -15,6 +15,7 @@ from offset_engine.core.signing import DECIMALS_NONE, BalanceInfo, Commit, Invoi
 from offset_engine.core.values import RelayAddress, value
 from offset_engine.errors import FileError
 from offset_engine.files.artifacts import (
+    NO_NONCE,
     Answer,
     AppTicket,
     Content,
@@ -125,7 +126,8 @@ def _rows(content: Content) -> Rows:  # noqa: C901, PLR0911, PLR0912 - one line 
             return _servers_rows(content)
         case Invite():
             servers = () if content.servers is None else _servers_rows(content.servers)
-            return (*_card_rows(content.card), *servers)
+            nonce = () if content.nonce == NO_NONCE else (("nonce", content.nonce.to_text()),)
+            return (*_card_rows(content.card), *servers, *nonce)
         case Answer():
             return (*_card_rows(content.card), ("answers invite", content.invite_hash.to_text()))
 

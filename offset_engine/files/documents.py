@@ -106,17 +106,23 @@ def load_any(path: Path | str) -> list[Artifact]:
 
 
 def write(
-    path: Path | str, content: Content, *, style: Style = Style.MOBILE, force: bool = False
+    path: Path | str,
+    content: Content,
+    *,
+    style: Style = Style.MOBILE,
+    force: bool = False,
+    private: bool = False,
 ) -> None:
-    """Write an artifact as JSON; what should reach nobody else is for the owner only.
+    """Write an artifact as JSON with a new line at the end; what should reach nobody else is for the owner only.
 
-    Whoever holds a commit can have the seller collect, so it is treated like a secret here.
+    Whoever holds a commit can have the seller collect, so it is treated like a secret here. With `private`
+    anything is for the owner only.
 
     Raises:
         FileError: the file exists and `force` is not given, or it cannot be written.
     """
-    secret = is_secret(content) or isinstance(content, Commit)
-    write_file(path, to_json(content, style), secret=secret, force=force)
+    secret = private or is_secret(content) or isinstance(content, Commit)
+    write_file(path, to_json(content, style) + "\n", secret=secret, force=force)
 
 
 def file_name(content: Content, about: str, day: str) -> str:

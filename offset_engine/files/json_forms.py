@@ -44,6 +44,7 @@ from offset_engine.core.values import (
 from offset_engine.errors import FileError
 from offset_engine.files.artifacts import (
     CARD_TERMS_MAX,
+    NO_NONCE,
     Answer,
     AppTicket,
     Content,
@@ -278,7 +279,8 @@ def _servers(fields: Fields) -> Servers:
 
 def _invite(fields: Fields) -> Invite:
     servers = _servers(fields.object("servers")) if fields.has("servers") else None
-    return Invite(_friend(fields), servers)
+    nonce = fields.fixed("nonce", RandValue) if fields.has("nonce") else NO_NONCE
+    return Invite(_friend(fields), servers, nonce)
 
 
 def _answer(fields: Fields) -> Answer:
@@ -344,8 +346,7 @@ def json_values(content: Content) -> dict[str, Json]:  # noqa: C901, PLR0911, PL
         case Servers():
             return _servers_values(content)
         case Invite():
-            servers = None if content.servers is None else _servers_values(content.servers)
-            return {**_friend_values(content.card), "servers": servers}
+            return _invite_values(content)
         case Answer():
             return {**_friend_values(content.card), "inviteHash": content.invite_hash.to_text()}
         case _:
@@ -467,6 +468,14 @@ def _token_values(token: Token) -> dict[str, Json]:
             },
         },
     }
+
+
+def _invite_values(invite: Invite) -> dict[str, Json]:
+    servers = None if invite.servers is None else _servers_values(invite.servers)
+    values: dict[str, Json] = {**_friend_values(invite.card), "servers": servers}
+    if invite.nonce != NO_NONCE:
+        values["nonce"] = invite.nonce.to_text()
+    return values
 
 
 def _servers_values(servers: Servers) -> dict[str, Json]:

@@ -31,6 +31,7 @@ from offset_engine.core.signing import DECIMALS_NONE, Commit, Invoice, Receipt
 from offset_engine.core.values import HashResult, PublicKey, RelayAddress
 from offset_engine.errors import FileError
 from offset_engine.files.artifacts import (
+    NO_NONCE,
     Answer,
     Content,
     FriendCard,
@@ -70,7 +71,7 @@ class Version(enum.IntEnum):
 
 
 class Tag(enum.IntEnum):
-    """What a tag's value is; `ADDRESS` to `TERMS` belong to cards, the others to invoices."""
+    """What a tag's value is; `ADDRESS` to `NONCE` belong to cards, the others to invoices."""
 
     CREATED = 1
     """UTC seconds, big-endian, at most 8 bytes."""
@@ -84,6 +85,8 @@ class Tag(enum.IntEnum):
     """UTF-8; friend cards only."""
     TERMS = 7
     """Currency, decimals byte, amount; friend cards only, once for each currency."""
+    NONCE = 8
+    """16 bytes; invites only."""
 
 
 def pack(content: Content) -> bytes:
@@ -106,12 +109,13 @@ def fields_of(content: Packable) -> bytes:
 
 
 def invite_hash(invite: Invite) -> HashResult:
-    """What an answer quotes: the hash of the invite's fields, tags left out.
+    """What an answer quotes: the hash of the invite's fields and its nonce, other tags left out.
 
     Raises:
         FileError: the invite has no packed form.
     """
-    return sha512_256(sha512_256(DOMAIN_INVITE.encode()) + _parts(invite)[1])
+    domain = sha512_256(DOMAIN_INVITE.encode())
+    return sha512_256(domain + _invite_fields(invite) + b"".join(_nonces(invite)))
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -135,7 +139,7 @@ def _parts(content: Content) -> tuple[str, bytes, Tags]:  # noqa: C901 - one lin
         case Servers():
             return "S", _servers_fields(content), []
         case Invite():
-            return "V", _invite_fields(content), _address_tag(content.card)
+            return "V", _invite_fields(content), _invite_tags(content)
         case Answer():
             return "A", _answer_fields(content), _address_tag(content.card)
         case Ticket():
@@ -282,6 +286,14 @@ def _invite_fields(invite: Invite) -> bytes:
         return fields + b"\x00"
     places = tables.place(invite.servers.relay) + tables.place(invite.servers.index)
     return fields + b"\x01" + places
+
+
+def _invite_tags(invite: Invite) -> Tags:
+    return [*_address_tag(invite.card), *((Tag.NONCE, one) for one in _nonces(invite))]
+
+
+def _nonces(invite: Invite) -> list[bytes]:
+    return [] if invite.nonce == NO_NONCE else [invite.nonce]
 
 
 def _answer_fields(answer: Answer) -> bytes:

@@ -21,12 +21,14 @@ from offset_engine.core.values import (
     InvoiceId,
     PlainLock,
     PublicKey,
+    RandValue,
     RelayAddress,
     Signature,
 )
 from offset_engine.errors import FileError
 from offset_engine.files.artifacts import (
     CARD_TERMS_MAX,
+    NO_NONCE,
     Answer,
     FriendCard,
     Invite,
@@ -268,7 +270,7 @@ def _with_tags(content: Packable, tags: Tags) -> Packable:
         case FriendCard():
             return _tagged_friend(content, tags)
         case Invite():
-            return Invite(_addressed(content.card, tags), content.servers)
+            return _tagged_invite(content, tags)
         case Answer():
             return Answer(_addressed(content.card, tags), content.invite_hash)
         case _:
@@ -310,6 +312,13 @@ def _addressed(card: FriendCard, tags: Tags) -> FriendCard:
     raw = _single(tags, (Tag.ADDRESS,)).get(Tag.ADDRESS, b"")
     address = _tag_text(raw, "address", FIELD_BYTES_MAX)
     return FriendCard(card.public_key, card.relays, card.name, card.terms, address)
+
+
+def _tagged_invite(invite: Invite, tags: Tags) -> Invite:
+    nonce = _single(tags, (Tag.NONCE,)).get(Tag.NONCE, NO_NONCE)
+    if len(nonce) != RandValue.SIZE:
+        raise FileError("this text is damaged: its nonce has the wrong length")
+    return Invite(_addressed(invite.card, tags), invite.servers, RandValue(nonce))
 
 
 def _tagged_friend(card: FriendCard, tags: Tags) -> FriendCard:

@@ -59,7 +59,7 @@ from offset_engine.core.app_messages import (
     Sync,
     Watch,
 )
-from offset_engine.core.app_owners import LOCAL_OWNER, AppOwners, subject_of
+from offset_engine.core.app_owners import LOCAL_OWNER, AppOwners, is_open_in, subject_of
 from offset_engine.core.app_report import ReportBook
 from offset_engine.core.app_session import AppSession
 from offset_engine.core.link import CloseCode
@@ -131,7 +131,7 @@ class AppService:
         self._trusted = trusted
         self._reread_ms = reread_ms
         self._book = ReportBook(Uid(os.urandom(Uid.SIZE)))
-        self._owners = AppOwners()
+        self._owners = AppOwners(lambda thing: is_open_in(engine.state, thing))
         self._apps: dict[_App, None] = {}
         self._reading = anyio.Lock()
         self._has_news = anyio.Event()

@@ -132,6 +132,10 @@ async def dial_socket(
         raise TransportError("this system has no socket files; use the port for apps")
     try:
         stream = await anyio.connect_unix(path)
+    except PermissionError:
+        raise TransportError(
+            f"{path} is closed to this user: only who runs the card may use it"
+        ) from None
     except (OSError, ValueError) as error:
         raise TransportError(f"no card runs at {path}: {_reason(error)}") from None
     link = PlainLink(Purpose.APP, monotonic_ms(), LinkLimits(), is_initiator=True)

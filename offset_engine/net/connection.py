@@ -68,6 +68,8 @@ class NetLimits:
     attempts_max: int = 4
     stagger_ms: int = 250
     """Head start of each IP address before the next is tried beside it."""
+    near_ms: int = 1_500
+    """For a link with a server that left a note on this machine, before its other address is dialled."""
     relay_answer_ms: int = 20_000
     """For a relay to answer CONNECT or ACCEPT; it waits up to 15 s for the listener."""
     close_ms: int = 1_000

@@ -3,7 +3,7 @@
 Many home routers do not let a machine reach itself at the address it has outside. So `offset serve` leaves a
 note: a file named after the server's key that says where it listens here. Programs of the same user dial
 that place first, then the address they were given. The key is proven by the handshake either way, so a
-note that is out of date, or a lie, costs one attempt and nothing else.
+note that is out of date, or a lie, costs a short attempt now and then (`StaleNotes`) and nothing else.
 
     <data directory of the user>/local-servers/<key>        one line: 127.0.0.1:4567
 
@@ -27,9 +27,37 @@ _log: Final = logging.getLogger(__name__)
 _LOOPBACKS: Final = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - nothing is bound here
 
 
+STALE_MS: Final = 300_000
+"""How long a place is not dialled after it cost time for nothing."""
+
+
 def nobody_nearby(_key: PublicKey) -> str | None:
     """For programs that dial every server at the address they were given."""
     return None
+
+
+class StaleNotes:
+    """Which places on this machine did not answer lately; one for everything an endpoint dials.
+
+    Another user may sit at the port of a server that was killed, and say nothing.
+    """
+
+    def __init__(self) -> None:
+        """Every note is worth an attempt."""
+        self._until_ms: dict[tuple[PublicKey, str], int] = {}
+
+    def has(self, key: PublicKey, place: str, now_ms: int) -> bool:
+        """Whether the note that this key listens at `place` is to be passed over (monotonic ms)."""
+        return self._until_ms.get((key, place), now_ms) > now_ms
+
+    def add(self, key: PublicKey, place: str, now_ms: int) -> None:
+        """An attempt at `place` took its time and came to nothing."""
+        kept = {one: until for one, until in self._until_ms.items() if until > now_ms}
+        self._until_ms = {**kept, (key, place): now_ms + STALE_MS}
+
+    def drop(self, key: PublicKey, place: str) -> None:
+        """There is nothing better to dial than `place`."""
+        self._until_ms.pop((key, place), None)
 
 
 class LocalServers:

@@ -15,6 +15,7 @@ connection but not sit in the middle of it. Source: PROTOCOL.md, "Links" and "Re
 """
 
 import contextlib
+import dataclasses
 import logging
 import os
 import socket
@@ -35,7 +36,7 @@ from offset_engine.core.relay_limits import network_of
 from offset_engine.core.values import PrivateKey, PublicKey, RelayAddress, Uid, parse_address, value
 from offset_engine.errors import DecodeError, HandshakeError, TransportError
 from offset_engine.net.connection import Connection, NetLimits, monotonic_ms
-from offset_engine.net.nearby import nobody_nearby
+from offset_engine.net.nearby import StaleNotes, nobody_nearby
 
 __all__ = [
     "PURPOSE_FRIEND", "PURPOSE_INDEX", "PURPOSE_RELAY", "Connection", "DialError", "DialFailure", "Endpoint",
@@ -83,6 +84,9 @@ class Endpoint:
     resolve: Resolver = resolve
     nearby: Callable[[PublicKey], str | None] = nobody_nearby
     """Where on this machine somebody with this key may listen: dialled before any other address."""
+    stale_notes: StaleNotes = dataclasses.field(
+        default_factory=StaleNotes, compare=False, hash=False, repr=False
+    )
 
 
 class DialFailure(StrEnum):
@@ -132,12 +136,43 @@ async def dial(
         DialError: with the reason.
     """
     near = endpoint.nearby(expected)
-    if near is not None and near != address:
-        with contextlib.suppress(DialError):  # it has gone from here: dial as everybody does
-            stream = await _connect(endpoint, near)
-            return await _initiate(endpoint, tasks, stream, expected, purpose)
+    if near is None or near == address:
+        return await _dial_at(endpoint, tasks, address, expected, purpose)
+    found = await _dial_near(endpoint, tasks, near, expected, purpose)
+    if found is not None:
+        return found
+    try:
+        return await _dial_at(endpoint, tasks, address, expected, purpose)
+    except DialError:
+        # A busy server of our own may be all there is: next time it is tried here again.
+        endpoint.stale_notes.drop(expected, near)
+        raise
+
+
+async def _dial_at(
+    endpoint: Endpoint, tasks: TaskGroup, address: str, expected: PublicKey, purpose: int
+) -> Connection:
     stream = await _connect(endpoint, address)
     return await _initiate(endpoint, tasks, stream, expected, purpose)
+
+
+async def _dial_near(
+    endpoint: Endpoint, tasks: TaskGroup, near: str, expected: PublicKey, purpose: int
+) -> Connection | None:
+    """A link with who left a note on this machine; None = it has gone: dial as everybody does."""
+    stale = endpoint.stale_notes
+    if stale.has(expected, near, endpoint.now_ms()):
+        return None
+    failure = DialFailure.TIMEOUT
+    with anyio.move_on_after(endpoint.limits.near_ms / 1000):
+        try:
+            return await _dial_at(endpoint, tasks, near, expected, purpose)
+        except DialError as error:
+            failure = error.failure
+    # Being refused costs nothing, and the server may be back at once after a restart.
+    if failure not in (DialFailure.REFUSED, DialFailure.CLOSED):
+        stale.add(expected, near, endpoint.now_ms())
+    return None
 
 
 async def _connect(endpoint: Endpoint, address: str) -> SocketStream:

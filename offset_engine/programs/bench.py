@@ -44,7 +44,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run `offset bench` with these arguments; returns the exit code."""
     parser = Parser("offset bench", f"{WHAT.capitalize()}.")
     add_flags(parser)
-    return run_program(parser, bench, argv)
+    return run_program(parser, act, argv)
 
 
 def add_parser(commands: Commands) -> None:
@@ -124,7 +124,7 @@ def _directory(text: str) -> Path:
     return Path(text)
 
 
-def bench(args: argparse.Namespace, output: Output) -> None:
+def act(args: argparse.Namespace, output: Output) -> None:
     """Measure and report.
 
     Raises:

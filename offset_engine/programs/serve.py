@@ -96,7 +96,7 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help=f"where key and tickets are kept; {default_directory()} if not given",
     )
-    passphrases.add_new_flags(parser, "a new key")
+    passphrases.add_new_flags(parser, "a new key", "the servers' first, then that of the card")
     logs.add_flags(parser)
 
 
@@ -190,7 +190,8 @@ class Kept:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.trusted.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise FileError(f"cannot make {self.directory}: {error.strerror}") from None
+            verb = "write in" if self.directory.is_dir() else "make"
+            raise FileError(f"cannot {verb} {self.directory}: {error.strerror}") from None
         written = []
         if self._is_new:
             write_identity(self._identity_path, self.identity, self._passphrase)
@@ -254,16 +255,17 @@ class _Ready:
 
     def _text(self, servers: Servers, addresses: Sequence[str], files: Sequence[str]) -> str:
         key = servers.relay.public_key.to_text()
-        parts = [
-            f"relay and index server listening at {' '.join(addresses)} as {key}",
-            "Hand this text to everybody who should use them; it holds no secret:",
-            to_text(servers),
-        ]
+        parts = [f"relay and index server listening at {' '.join(addresses)} as {key}"]
+        # The picture first: in a small terminal it scrolls away, and the text must not.
         if self._args.ascii:
             parts.append(qr.ascii_art(to_qr_text(servers)))
         elif self._args.qr or self._output.is_terminal:
             has_colors = self._output.is_terminal
             parts.append(qr.half_blocks(to_qr_text(servers), has_colors=has_colors))
+        parts += [
+            "Hand this text to everybody who should use them; it holds no secret:",
+            to_text(servers),
+        ]
         parts.append(
             f"The same as files, a relay's and an index server's ticket:\n{files[0]}\n{files[1]}"
         )

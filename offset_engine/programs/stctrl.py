@@ -59,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser("stctrl", "Control a node: look at it, configure it, pay and be paid.")
+    parser.epilog = (
+        "Amounts are counted in credits: what offset shows as 1.00 is 100 of them. With --units the "
+        "commands that take it understand 1.00 too."
+    )
     parser.add_argument("-I", "--idfile", metavar="FILE", help="identity of this app")
     parser.add_argument(
         "-T", "--ticket", dest="node_ticket", metavar="FILE", help="ticket of the node"
@@ -73,7 +77,8 @@ def _parser() -> Parser:
         "-P",
         "--profile",
         metavar="FILE",
-        help=f"where the flags not given are kept; {profile.VARIABLE} says it, too",
+        help="file that holds these flags where they are left out, as save-profile writes it; "
+        f"{profile.VARIABLE} may name it, too",
     )
     passphrases.add_flag(parser)
     parser.set_defaults(refuse=parser.error)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from offset_engine.core.crypto import public_key_of
-from offset_engine.core.signing import Commit, Invoice, Receipt, TokenInfo
+from offset_engine.core.signing import DECIMALS_NONE, Commit, Invoice, Receipt, TokenInfo
 from offset_engine.core.values import PublicKey
 from offset_engine.errors import FileError
 from offset_engine.files import (
@@ -28,6 +28,7 @@ from offset_engine.files import (
     Token,
     Verdict,
     Vouched,
+    describe,
     load_any,
     parse,
     shown,
@@ -98,28 +99,39 @@ def _load(name: str, wanted: type[_C]) -> _C:
 
 
 def _verify_receipt(args: argparse.Namespace, output: Output) -> None:
-    invoice = _load(args.invoice, Invoice)
-    _report("receipt", verify_receipt(invoice, _load(args.receipt, Receipt)), output)
+    invoice, receipt = _load(args.invoice, Invoice), _load(args.receipt, Receipt)
+    _report("receipt", verify_receipt(invoice, receipt), (invoice, receipt), output)
 
 
 def _verify_commit(args: argparse.Namespace, output: Output) -> None:
-    invoice = _load(args.invoice, Invoice)
-    _report("commit", verify_commit(invoice, _load(args.commit, Commit)), output)
+    invoice, commit = _load(args.invoice, Invoice), _load(args.commit, Commit)
+    _report("commit", verify_commit(invoice, commit), (invoice, commit), output)
 
 
-def _report(kind: str, verdict: Verdict, output: Output) -> None:
+def _report(
+    kind: str, verdict: Verdict, about: tuple[Invoice, Commit | Receipt], output: Output
+) -> None:
+    invoice, proof = about
     sentence = inspect.verdict_sentence(kind, verdict)
     values: dict[str, Json] = {
         "valid": verdict.is_valid,
         "failed": None if verdict.failed is None else verdict.failed.name.lower(),
         "prefix": verdict.prefix,
         "complete": verdict.is_complete if verdict.is_valid else None,
+        "amount": str(invoice.total_dest_payment),
+        "this_part": str(proof.dest_payment),
+        "currency": invoice.currency,
+        "decimals": None if invoice.decimals == DECIMALS_NONE else invoice.decimals,
+        "seller": invoice.dest_public_key.to_text(),
     }
     if not verdict.is_valid:
         raise RefusedError(sentence, values)
     if not verdict.is_complete:
         output.note(f"warning: {inspect.INCOMPLETE}")
-    output.result(values, sentence)
+    wanted = ("amount", "description", "seller")
+    rows = [row for row in describe(invoice).rows if row[0] in wanted]
+    rows += [row for row in describe(proof).rows if row[0] == "this part"]
+    output.result(values, "\n".join([sentence, *(f"  {name}: {text}" for name, text in rows)]))
 
 
 def _verify_invoice(args: argparse.Namespace, output: Output) -> None:

@@ -237,6 +237,7 @@ async def work_and_kill(place: Path, seed: int, kills: int) -> None:
             assert "InvariantError" not in text, text
 
 
+@covers("CMP-21")
 async def test_nodes_killed_at_random_lose_nothing_and_pay_nothing_twice(tmp_path: Path):
     await work_and_kill(tmp_path, seed=1, kills=20)
 

@@ -197,6 +197,18 @@ async def test_a_door_that_is_not_there_is_said(node: Node, tmp_path: Path):
             pass
 
 
+async def test_a_door_that_is_closed_to_us_is_not_called_an_absent_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def refuse(_path: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(app_socket.anyio, "connect_unix", refuse)
+    with pytest.raises(TransportError, match=r"x\.sock is closed to this user: only who runs"):
+        async with open_remote(by_socket(tmp_path / "x.sock")):
+            pass
+
+
 # --- what they may do ---------------------------------------------------------------------------
 
 
@@ -339,7 +351,7 @@ async def test_a_closed_payment_is_told_until_it_is_acknowledged(node: Node):
         assert await again.command(RequestClosePayment(PAYMENT)) == (status,)
 
 
-@covers("APS-15")
+@covers("APS-15", "CMP-07")
 async def test_a_client_comes_back_by_itself_and_goes_on_where_it_was(node: Node):
     node.trust(1)
     client = RemoteClient(node.door(1), VILLAGE_TIMERS)

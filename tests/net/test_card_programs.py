@@ -92,7 +92,9 @@ def ready(process: "subprocess.Popen[str]") -> str:
 @covers("CMP-01", "CMP-02", "CMP-04", "CMP-05", "CMP-10", "CMP-26")
 def test_cards_are_listed_made_and_changed(run: Offset, tmp_path: Path) -> None:
     assert "no cards yet" in run("cards")
-    assert run("cards", "create", "alice") == ""
+    made, next_ = run("cards", "create", "alice").splitlines()
+    assert made.startswith("made the card alice: local, off, enabled, ")
+    assert next_ == f"It runs with: offset run alice --store {run.store.directory}"
     assert run("cards", "create", "ALICE", code=1).count("\n") == 1
     write(tmp_path / "x.rcard", RemoteCard(run.store.card("alice").public_key, "h.example:1", KEY))
     run("cards", "import", str(tmp_path / "x.rcard"), "phone")
@@ -106,9 +108,57 @@ def test_cards_are_listed_made_and_changed(run: Offset, tmp_path: Path) -> None:
     text = run("cards")
     assert "phone: remote, off, disabled, at h.example:1, " in text
     assert "Shop: local, off, enabled, " in text
-    moved = run.json("cards", "remove", "shop")["moved_to"]
+    assert "add --yes, or run it at a terminal" in run("cards", "remove", "shop", code=2)
+    moved = run.json("cards", "remove", "shop", "--yes")["moved_to"]
     assert (Path(moved) / "node.db").exists()
-    assert "there is no card 'shop'" in run("cards", "remove", "shop", code=1)
+    assert "there is no card 'shop'" in run("cards", "remove", "shop", "--yes", code=1)
+
+
+@covers("CMP-04", "CMP-26")
+def test_a_card_that_was_renamed_is_not_found_by_its_old_name(run: Offset) -> None:
+    run("cards", "create", "anna")
+    run("cards", "rename", "anna", "berta")
+    for words in (("remove", "--yes"), ("enable",), ("protect",), ("test",)):
+        assert "there is no card 'anna'" in run("cards", words[0], "anna", *words[1:], code=1)
+    assert "there is no card 'anna'" in run("status", "--card", "anna", code=1)
+    run("cards", "create", "anna")
+    run("cards", "remove", "anna", "--yes")
+    assert "there is no card 'anna'" in run("cards", "remove", "anna", "--yes", code=1)
+    assert [card["name"] for card in run.json("cards")["cards"]] == ["berta"]
+
+
+def test_a_card_is_put_away_after_asking(
+    run: Offset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("cards", "create", "anna")
+    master, slave = os.openpty()
+    with open(slave) as terminal:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdin", terminal)
+        os.write(master, b"no\ny\n")
+        more = ["--store", str(run.store.directory)]
+        assert offset.main(["cards", "remove", "anna", *more]) == 1
+        asked = capsys.readouterr().err
+        assert "Put the card anna into the trash? [y/N] " in asked
+        assert "anna was not put away" in asked
+        assert offset.main(["cards", "remove", "anna", *more]) == 0
+    os.close(master)
+    assert run.store.cards() == ()
+
+
+def test_which_card_is_meant_has_to_be_said_where_there_are_several(run: Offset) -> None:
+    run.store.create("anna")
+    run.store.create("berta")
+    assert "several cards, say which one: anna, berta" in run("run", code=2)
+    with pytest.raises(SystemExit) as caught:
+        run("status")
+    assert caught.value.code == 2
+    assert "several cards, say which one: anna, berta" in run.capsys.readouterr().err
+
+
+def test_a_plain_file_is_no_store(run: Offset, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("hello")
+    assert offset.main(["cards", "--store", str(tmp_path / "file")]) == 1
+    assert "is not a directory; cards are kept in one" in run.capsys.readouterr().err
 
 
 KEY = PrivateKey(bytes([6]) * 32)
@@ -135,6 +185,7 @@ def test_a_card_runs_until_it_is_told_to_stop_and_others_find_it(
     assert card.public_key is not None
     with running(store) as process:
         assert ready(process) == f"the card alice runs as {card.public_key.to_text()}\n"
+        assert ready(process) == f"Programs of this user reach it at {card.directory}/node.sock\n"
         (seen,) = run.json("cards")["cards"]
         assert (seen["state"], seen["process"]) == ("running", process.pid)
         assert Path(seen["socket"]).is_socket()
@@ -202,6 +253,14 @@ def test_a_running_card_is_backed_up_and_restored(
         done = run.json("backup", "alice", out, typed=BACKUP_WORD)
         assert done["public_key"] == card.public_key.to_text()
         assert "exists already" in run("backup", "alice", out, code=1, typed=BACKUP_WORD)
+        assert (
+            f"{out}: this is a backup of a card: offset restore makes a card of it"
+            in run("accept", out, code=1)
+        )
+        assert offset.main(["inspect", out, str(card.directory / "node.db")]) == 0
+        said = run.capsys.readouterr().out
+        assert said.startswith("A backup of a card\n  offset restore makes a card of it\n")
+        assert "A database of SQLite" in said
         busy = run("restore", out, "--force", code=1, typed=BACKUP_WORD)
         assert "runs this card already" in busy
     assert "not the passphrase" in run("restore", out, code=1, typed="x")
@@ -237,6 +296,24 @@ def test_wrong_input_is_one_sentence(run: Offset, words: tuple[str, ...], senten
     said = run(*words, code=1, typed=typed)
     assert sentence in said
     assert said.count("\n") == 1
+
+
+def test_a_file_that_is_no_backup_is_refused_before_a_passphrase_is_asked_for(
+    run: Offset, tmp_path: Path
+) -> None:
+    assert "cannot read nofile" in run("restore", "nofile", code=1)
+    (tmp_path / "text").write_text("hello")
+    assert "this is not a backup of a card" in run("restore", str(tmp_path / "text"), code=1)
+
+
+def test_every_passphrase_needs_a_line_of_its_own(run: Offset, tmp_path: Path) -> None:
+    run("cards", "create", "alice", typed=WORD)
+    said = run("cards", "protect", "alice", typed=WORD, code=1)
+    assert "holds no line 2, where a passphrase is needed: the new one for the card alice" in said
+    run("cards", "protect", "alice", typed=f"{WORD}\n{WORD}")
+    out = tmp_path / "out"
+    assert "holds no line 2" in run("backup", "alice", str(out), typed=WORD, code=1)
+    assert not out.exists()
 
 
 def test_without_a_terminal_a_needed_passphrase_is_a_sentence(run: Offset) -> None:

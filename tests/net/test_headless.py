@@ -3,11 +3,12 @@
 import io
 import json
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,8 +16,8 @@ import pytest
 
 from offset_engine.cards import CardSettings, CardStore
 from offset_engine.core.crypto import public_key_of
-from offset_engine.core.values import PrivateKey, PublicKey, RelayAddress
-from offset_engine.files import FriendCard, to_text
+from offset_engine.core.values import Currency, PrivateKey, PublicKey, RelayAddress
+from offset_engine.files import Answer, FriendCard, Invite, Terms, invite_hash, read_any, to_text
 from offset_tui import __main__ as offset
 from tests.covers import covers
 from tests.e2e.terminals import ROOT, free_port, until
@@ -196,6 +197,10 @@ def test_a_payment_from_invoice_to_exported_receipt(
     assert "is paid already" in bob.refused("pay", "--cancel", paid["id"])
     written = bob.json("receipts", paid["id"], "--export", str(tmp_path / "proofs"))["written"]
     assert sorted(Path(one).suffix for one in written) == [".invoice", ".receipt", ".txt"]
+    assert {stat.S_IMODE(Path(one).stat().st_mode) for one in written} == {0o600}
+    assert all(Path(one).read_text().endswith("\n") for one in written)
+    (tmp_path / "file").write_text("hello")
+    assert "is not a directory" in bob.refused("receipts", "--export", str(tmp_path / "file"))
     assert bob("receipts", paid["id"]).startswith(done["receipt"])
 
     bob("history", "--note", paid["id"][:8], "for the office")
@@ -324,7 +329,36 @@ def test_an_answer_counts_once_and_only_for_its_invite(pair: tuple[Person, Perso
     assert "your own" in alice.refused("accept", invite, "--limit", "1")
     answer = bob("accept", invite, "--limit", "200")
     alice("accept", answer)
-    assert "answers no invite" in alice.refused("accept", answer)
+    # The same friend again has nothing new to say; somebody else is too late.
+    assert "friend already" in alice("accept", answer)
+    (made,), (said,) = read_any(invite), read_any(answer)
+    assert isinstance(made.content, Invite)
+    assert isinstance(said.content, Answer)
+    mallory = replace(said.content.card, public_key=public_key_of(PrivateKey(bytes([67]) * 32)))
+    late = to_text(Answer(mallory, invite_hash(made.content)))
+    assert "answered already" in alice.refused("accept", late, "--name", "Mallory", "--limit", "1")
+
+
+def test_a_friends_card_under_another_name_is_refused_and_changes_are_agreed_to(
+    pair: tuple[Person, Person],
+) -> None:
+    alice, bob = pair
+    (card,) = read_any(bob("share"))
+    assert isinstance(card.content, FriendCard)
+    elsewhere = RelayAddress(public_key_of(PrivateKey(bytes([66]) * 32)), "203.0.113.9:1")
+    terms = (Terms(Currency("OUSD"), 2, 5_00),)
+    moved = replace(card.content, relays=(elsewhere,), name="Dora", terms=terms)
+    evil = to_text(Invite(moved, None))
+    before = alice.json("friend", "list")["friends"]
+    refusal = alice.refused("accept", evil, "--name", "Dora", "--limit", "10000", "--yes")
+    assert "card of your friend" in refusal
+    assert "--yes" in alice.wrong("accept", evil, "--limit", "10000")
+    assert alice.json("friend", "list")["friends"] == before
+    code, _, review = alice.run("accept", evil, "--yes")
+    assert code == 0
+    assert "203.0.113.9:1" in review
+    assert alice("friend", "add", to_text(card.content), "--yes")
+    assert alice.json("friend", "list")["friends"][0]["relays"] == before[0]["relays"]
 
 
 @covers("CMP-03", "CMP-23", "RMP-20", "RMP-22")

@@ -12,8 +12,17 @@ from pathlib import Path
 import pytest
 
 from offset_engine.core.crypto import public_key_of
-from offset_engine.core.values import PrivateKey, RelayAddress
-from offset_engine.files import Servers, read_any, to_text
+from offset_engine.core.values import Currency, PrivateKey, PublicKey, RelayAddress
+from offset_engine.files import (
+    Answer,
+    FriendCard,
+    Invite,
+    Servers,
+    Terms,
+    invite_hash,
+    read_any,
+    to_text,
+)
 from offset_engine.programs import stctrl
 from offset_engine.store import SqliteStore
 from tests.covers import covers
@@ -107,6 +116,66 @@ def test_two_texts_make_friends_and_say_what_each_grants(cards: tuple[Card, Card
     assert friend["public_key"] == made["public_key"]
     assert made["offered"] == [{"currency": "FST", "limit_offered": "7"}]
     assert [(one["currency"], one["max_debt"]) for one in friend["currencies"]] == [("FST", "9")]
+
+
+def befriended(alice: Card, bob: Card) -> tuple[str, str]:
+    """Alice and Bob are friends by an invite; its file, and Bob's answer's."""
+    join(alice)
+    join(bob)
+    kept, text = alice.invite()
+    accepting = ("introduce", "accept", "-i", bob.file("i", text), "-n", "Alice", "-m", "7")
+    answer = alice.file("a", bob.do(*accepting)["text"])
+    alice.do("introduce", "finish", "-i", kept, "-a", answer, "-n", "Bob")
+    return kept, answer
+
+
+def test_a_friends_key_under_another_name_is_refused_and_changes_need_consent(
+    cards: tuple[Card, Card],
+) -> None:
+    alice, bob = cards
+    befriended(alice, bob)
+    key = PublicKey.from_text(bob.do("info", "public-key")["public_key"])
+    elsewhere = RelayAddress(public_key_of(PrivateKey(bytes([66]) * 32)), "203.0.113.9:1")
+    card = FriendCard(key, (elsewhere,), "Dora", (Terms(Currency("FST"), 255, 5),))
+    there = alice.file("e", to_text(Invite(card, None)))
+    before = alice.friends()
+    accepting = ("introduce", "accept", "-i", there, "-m", "1000000", "-n")
+    assert 'the card of your friend "Bob"' in alice.refused(*accepting, "Dora", "--yes")
+    said = alice.refused(*accepting, "Bob")
+    for word in ("127.0.0.1:1", "203.0.113.9:1", "from 9 to 1000000", "--yes"):
+        assert word in said
+    assert alice.friends() == before
+    out = alice.do(*accepting, "Bob", "--yes")
+    assert out["known"]
+    assert out["changed_limits"] == [{"currency": "FST", "before": "9", "after": "1000000"}]
+    assert [one["address"] for one in out["changed_relays"]] == ["203.0.113.9:1"]
+    (friend,) = alice.friends()
+    assert [one["address"] for one in friend["relays"]] == ["203.0.113.9:1"]
+
+
+def test_an_invite_makes_one_friend_who_may_answer_again_to_renew_relays(
+    cards: tuple[Card, Card],
+) -> None:
+    alice, bob = cards
+    kept, answer = befriended(alice, bob)
+    (made,) = read_any(Path(kept).read_text())
+    assert isinstance(made.content, Invite)
+    mallory = FriendCard(public_key_of(PrivateKey(bytes([67]) * 32)), (PLACE,), "Mallory")
+    other = alice.file("m", to_text(Answer(mallory, invite_hash(made.content))))
+    finishing = ("introduce", "finish", "-i", kept, "-a")
+    assert "answered already" in alice.refused(*finishing, other, "-n", "Mallory", "--yes")
+    assert 'your friend "Bob"' in alice.refused(*finishing, answer, "-n", "whoever", "--yes")
+    limit = ("config", "set-currency-max-debt", "-n", "Bob", "-c", "FST", "-m", "3")
+    alice.do(*limit)
+    again = alice.do(*finishing, answer, "-n", "Bob")
+    assert (again["known"], again["changed_limits"], again["changed_relays"]) == (True, [], [])
+    (friend,) = alice.friends()
+    assert friend["currencies"][0]["max_debt"] == "3"
+    newer, _ = alice.invite("newer.invite")
+    assert Path(newer).read_text() != Path(kept).read_text()  # the same terms, another invite
+    assert "own file is needed" in alice.refused(
+        "introduce", "finish", "-i", "-", "-a", answer, "-n", "Bob"
+    )
 
 
 def test_texts_come_from_standard_input_too(

@@ -1,5 +1,6 @@
 """`offset serve`: one port for relay and index server, the text to hand over, and what is kept."""
 
+import contextlib
 import json
 import os
 import signal
@@ -19,8 +20,15 @@ import pytest
 from offset_engine.core.crypto import public_key_of
 from offset_engine.core.values import PrivateKey, PublicKey, RelayAddress
 from offset_engine.files import Role, Servers, load_identity, load_ticket, read_any
+from offset_engine.net.connection import NetLimits
 from offset_engine.net.nearby import LocalServers, dialable_here
-from offset_engine.net.transport import PURPOSE_FRIEND, PURPOSE_INDEX, PURPOSE_RELAY, dial
+from offset_engine.net.transport import (
+    PURPOSE_FRIEND,
+    PURPOSE_INDEX,
+    PURPOSE_RELAY,
+    DialError,
+    dial,
+)
 from offset_engine.programs import serve, stctrl
 from offset_engine.programs.arguments import Output, Parser
 from offset_engine.programs.public_address import looked_up_warning_of, warning_of
@@ -390,6 +398,54 @@ async def test_a_stale_note_costs_one_attempt(tmp_path: Path) -> None:
                 client = endpoint(3, nearby=notes.find)
                 found = await dial(client, clients, address, key_of(server), PURPOSE_FRIEND)
                 assert found.peer == key_of(server)
+
+
+@pytest.mark.anyio
+async def test_who_sits_silent_at_a_noted_place_is_dialled_once_in_five_minutes(
+    tmp_path: Path,
+) -> None:
+    notes, server, now_ms = LocalServers(tmp_path / "notes"), endpoint(1), 7
+    silent = socket.create_server(("127.0.0.1", 0))
+    place = f"127.0.0.1:{silent.getsockname()[1]}"
+
+    def knocked() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            silent.accept()[0].close()
+            return True
+        return False
+
+    silent.setblocking(False)
+    client = endpoint(3, nearby=notes.find, limits=NetLimits(near_ms=50), now_ms=lambda: now_ms)
+    with silent, notes.noted(key_of(server), place):
+        async with serving(server) as address, owner() as clients:
+            for at_ms, is_tried in ((7, True), (8, False), (300_000, False), (400_000, True)):
+                now_ms = at_ms
+                found = await dial(client, clients, address, key_of(server), PURPOSE_FRIEND)
+                assert (found.peer, knocked()) == (key_of(server), is_tried)
+
+
+@pytest.mark.anyio
+async def test_a_silent_place_is_tried_again_if_the_other_address_fails_too(tmp_path: Path) -> None:
+    notes, server = LocalServers(tmp_path / "notes"), endpoint(1)
+    client = endpoint(3, nearby=notes.find, limits=NetLimits(near_ms=50))
+    silent = socket.create_server(("127.0.0.1", 0))
+    place = f"127.0.0.1:{silent.getsockname()[1]}"
+    with silent, notes.noted(key_of(server), place):
+        async with owner() as clients:
+            with pytest.raises(DialError):
+                await dial(client, clients, "127.0.0.1:1", key_of(server), PURPOSE_FRIEND)
+    assert not client.stale_notes.has(key_of(server), place, client.now_ms())
+
+
+@pytest.mark.anyio
+async def test_a_server_that_was_away_for_a_moment_is_found_here_again(tmp_path: Path) -> None:
+    notes, server = LocalServers(tmp_path / "notes"), endpoint(1)
+    client = endpoint(3, nearby=notes.find)
+    for _ in range(2):
+        async with serving(server) as elsewhere, owner() as clients:
+            with notes.noted(key_of(server), "127.0.0.1:1"):
+                await dial(client, clients, elsewhere, key_of(server), PURPOSE_FRIEND)
+    assert not client.stale_notes.has(key_of(server), "127.0.0.1:1", client.now_ms())
 
 
 # --- addresses ----------------------------------------------------------------------------------

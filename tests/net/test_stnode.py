@@ -55,6 +55,8 @@ async def test_serves_apps_by_port_and_by_socket_and_stops_with_0(
         found = re.fullmatch(r"listening for apps at (127\.0\.0\.1:\d+) as (\S+)\n", line)
         assert found, line
         assert found[2] == KEY.to_text()
+        door = f"listening for programs of this user at {tmp_path / 'node.db'}.sock\n"
+        assert first_line(process) == door
         async with open_remote(by_address(Endpoint(APP), found[1], KEY)) as client:
             assert client.permissions.seller
             assert not client.permissions.config
@@ -118,7 +120,7 @@ def test_what_is_missing_or_wrong_is_said(flags: list[str], tmp_path: Path) -> N
     assert "trusted is not a directory of app tickets" in failure(*flags)
     (tmp_path / "trusted").mkdir()
     (tmp_path / "node.db").unlink()
-    assert "there is no database at" in failure(*flags)
+    assert "make one: stmgr init-node-db" in failure(*flags)
     (tmp_path / "node.db").write_bytes(b"something else entirely, for a while" * 100)
     assert "node.db" in failure(*flags)
     (tmp_path / "node.ident").unlink()

@@ -135,7 +135,7 @@ packable: st.SearchStrategy[Content] = st.one_of(
     cards,
     servers,
     st.builds(Ticket, keys, short(255), roles),
-    st.builds(Invite, cards, st.none() | servers),
+    st.builds(Invite, cards, st.none() | servers, fixed(RandValue)),
     st.builds(Answer, cards, fixed(HashResult)),
 )
 balances = st.builds(BalanceInfo, st.integers(-I128_MAX - 1, I128_MAX), u128, u128)

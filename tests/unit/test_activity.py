@@ -65,7 +65,7 @@ def record(number: int, stage: PayStage = PayStage.PAID) -> HistoryEntry:
     return HistoryEntry(number, done)
 
 
-@covers("RMP-08", "RMP-33", "RMP-34", "RMP-35")
+@covers("RMP-08", "RMP-33", "RMP-34", "RMP-35", "CMP-22")
 def test_everything_is_in_one_list_newest_first() -> None:
     through = ForwardRecord(OUSD, key("Ann"), key("Bob"), 50_00, 26, 700)
     lost = LossRecord(key("Ann"), OUSD, 5, 600)
@@ -81,16 +81,17 @@ def test_everything_is_in_one_list_newest_first() -> None:
     open_one = InvoiceReport(invoice(9), 950, None, 0, False, None)
     found = activity.merge([pay(1, PayStage.SENDING)], [open_one], history, NAMES, Notebook())
     assert [one.kind for one in found] == [
-        Kind.OUT,
-        Kind.IN,
-        Kind.OUT,
+        Kind.PAYING,
+        Kind.INVOICE,
+        Kind.PAID,
         Kind.THROUGH,
         Kind.LOSS,
         Kind.RESET,
-        Kind.IN,
+        Kind.GOT_PAID,
     ]
     assert [one.amount for one in found] == [-2_00, 2_00, -2_00, 50_00, -5, 0, 2_01]
-    assert found[3].fee == 26
+    assert [one.moved for one in found] == [0, 0, -2_00, 50_00, -5, 0, 2_01]
+    assert found[3].moved_fee == 26
     assert found[3].name == "Ann to Bob"
 
 
@@ -106,8 +107,20 @@ def test_a_failed_payment_moved_nothing() -> None:
         activity.merge([failed], [], [], NAMES, Notebook()),
         activity.merge([], [], [record(3, PayStage.FAILED)], NAMES, Notebook()),
     ):
-        assert (found[0].amount, found[0].fee) == (0, 0)
+        assert (found[0].kind, found[0].is_outgoing) == (Kind.NOT_PAID, True)
         assert "no route" in found[0].state
+        (row,) = activity.rows(found, lambda _: 2, UTC)
+        assert (row["kind"], row["asked_credits"]) == ("not paid", "-200")
+        assert (row["credits"], row["fee_credits"], row["amount"]) == ("0", "0", "0.00")
+
+
+def test_an_invoice_is_got_paid_only_when_it_was_collected() -> None:
+    closed = InvoiceRecord(invoice(7), False, 0, 300, 400, None)
+    waiting = InvoiceReport(invoice(9), 950, None, 0, False, None)
+    found = activity.merge([], [waiting], [HistoryEntry(1, closed)], NAMES, Notebook())
+    assert [one.kind.value for one in found] == ["invoice", "invoice"]
+    assert [(one.amount, one.moved, one.is_incoming) for one in found] == [(2_00, 0, True)] * 2
+    assert found[1].state == "closed without payment"
 
 
 def test_what_needs_the_owner_is_marked() -> None:

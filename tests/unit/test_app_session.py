@@ -17,6 +17,8 @@ from offset_engine.core.app_owners import (
     RESULTS_MAX,
     ROUTES_RESULTS_MAX,
     AppOwners,
+    Thing,
+    is_open_in,
 )
 from offset_engine.core.app_report import REMOVED_REMEMBERED, ReportBook, ReportMirror
 from offset_engine.core.app_session import PERMISSION_OF, QUEUE_MESSAGES_MAX, AppSession
@@ -68,7 +70,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.book = ReportBook(EPOCH)
-        self.owners = AppOwners()
+        self.owners = AppOwners(lambda _thing: False)
 
     def session(
         self, owner: PublicKey = ANN, permissions: AppPermissions = ALL_PERMISSIONS
@@ -296,7 +298,7 @@ STATUS = api.PaymentStatus(PAYMENT, "canceled", 0, None, None, UID)
 ROUTES = api.RoutesResult(UID, ())
 
 
-@covers("APS-07", "APS-11")
+@covers("APS-07", "APS-11", "CMP-12")
 def test_results_go_to_every_connection_of_the_asker_and_to_nobody_else() -> None:
     desk = Desk()
     ann, again, bea = desk.session(ANN), desk.session(ANN), desk.session(BEA)
@@ -340,12 +342,12 @@ def test_results_can_be_fetched_again_until_the_payment_is_acknowledged() -> Non
 
 
 def test_what_is_kept_for_apps_is_bounded() -> None:
-    owners = AppOwners()
-    for number in range(OWNED_MAX + 10):
+    owners = AppOwners(lambda _thing: False)
+    for number in range(OWNED_MAX + 1):
         payment_id = PaymentId(number.to_bytes(16, "big"))
         owners.claim(ANN, api.Pay(payment_id, INVOICE, 1))
-    assert owners.owner_of(PaymentId((9).to_bytes(16, "big"))) is None
-    assert owners.owner_of(PaymentId((10).to_bytes(16, "big"))) == ANN
+    assert owners.owner_of(PaymentId((249).to_bytes(16, "big"))) is None
+    assert owners.owner_of(PaymentId((250).to_bytes(16, "big"))) == ANN
     for number in range(RESULTS_MAX + 10):
         uid = Uid(number.to_bytes(16, "big"))
         owners.claim(ANN, api.CreateTransaction(PAYMENT, uid, (), 1, 0))
@@ -362,6 +364,49 @@ def test_what_is_kept_for_apps_is_bounded() -> None:
         owners.claim(owner, api.RequestRoutes(uid, USD, 1, FRIEND))
         owners.keep(api.RoutesResult(uid, ()))
     assert owners.results(ANN) == ()
+
+
+def test_an_app_that_makes_very_many_things_pushes_out_nobody_elses() -> None:
+    desk = Desk()
+    shop = AppPermissions(seller=True)
+    ann, bea = desk.session(ANN, shop), desk.session(BEA, shop)
+    assert do(ann, api.AddInvoice(INVOICE))
+    for number in range(3 * OWNED_MAX):
+        other = InvoiceId(number.to_bytes(32, "big"))
+        assert do(bea, api.AddInvoice(dataclasses.replace(INVOICE, invoice_id=other)))
+    assert desk.owners.owner_of(INVOICE_ID) == ANN
+    assert not do(bea, api.CancelInvoice(INVOICE_ID))
+    assert do(ann, api.CancelInvoice(INVOICE_ID))
+
+
+def test_what_is_open_keeps_its_owner_however_much_else_its_app_makes() -> None:
+    still_open: dict[Thing, None] = {}
+    owners = AppOwners(still_open.__contains__)
+    ids = [InvoiceId(number.to_bytes(32, "big")) for number in range(4 * OWNED_MAX)]
+    for at, one in enumerate(ids):
+        owners.claim(ANN, api.AddInvoice(dataclasses.replace(INVOICE, invoice_id=one)))
+        if at % 2:
+            still_open[one] = None
+    assert all(owners.owner_of(one) == ANN for one in ids[1::2])
+    known = [one for one in ids[::2] if owners.owner_of(one) is not None]
+    assert known == ids[::2][-len(known) :]  # the oldest are forgotten first
+    assert OWNED_MAX // 2 < len(known) <= OWNED_MAX + 250
+
+
+def test_what_is_open_at_a_node_is_known_for_every_kind_of_thing() -> None:
+    state = rich_state()
+    state.outgoing_ids[UID] = FRIEND
+    state.questions[Uid(b"q" * 16)] = PAYMENT
+    assert all(is_open_in(state, one) for one in (*state.payments, *state.invoices))
+    assert all(
+        is_open_in(state, one) == (one in state.payments or it.ended_ms is None)
+        for one, it in state.intents.items()
+    )
+    assert {it.ended_ms is None for it in state.intents.values()} == {True, False}
+    assert is_open_in(state, UID)
+    assert is_open_in(state, Uid(b"q" * 16))
+    for unknown in (Uid(b"z" * 16), InvoiceId(b"z" * 32), PaymentId(b"z" * 16)):
+        assert not is_open_in(state, unknown)
 
 
 def test_changes_are_told_once_each_and_only_to_watchers_who_may_see_them() -> None:
@@ -474,7 +519,7 @@ def take(mirror: ReportMirror, pieces: list[m.NodeMessage]) -> int:
     return count
 
 
-@covers("APS-01", "APS-02")
+@covers("APS-01", "APS-02", "CMP-11")
 def test_the_report_arrives_whole_and_then_only_what_changed() -> None:
     desk, mirror = Desk(), ReportMirror()
     session = desk.session()

@@ -3,16 +3,28 @@
 import argparse
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offset_engine.core.api import TermsReport
 from offset_engine.core.crypto import public_key_of
-from offset_engine.core.values import CREDITS_MAX, U32_MAX, PrivateKey, Rate
+from offset_engine.core.values import (
+    CREDITS_MAX,
+    U32_MAX,
+    Currency,
+    HashResult,
+    PrivateKey,
+    Rate,
+)
 from offset_engine.errors import FileError
 from offset_engine.files import Ticket, write_identity, write_ticket
 from offset_engine.programs import stctrl
+from offset_engine.programs.arguments import Output
+from offset_engine.programs.control import config
 from offset_engine.programs.control.amounts import credits_of, percent_mul, percent_text
 from offset_engine.programs.control.profile import (
     NoNodeNamedError,
@@ -46,11 +58,11 @@ def parsed(*argv: str) -> argparse.Namespace:
     ("typed", "units", "amount"),
     [
         ("50", [], 50),
-        ("0", [], 0),
         (str(CREDITS_MAX), [], CREDITS_MAX),
-        ("1.5", ["--units"], 150_000),
-        ("0.00001", ["--units"], 1),
-        ("007", ["--units"], 700_000),
+        ("1.5", ["--units"], 150),
+        ("0.01", ["--units"], 1),
+        ("007", ["--units"], 700),
+        ("0.00001", ["--units", "5"], 1),
         ("12.5", ["--units", "2"], 1_250),
         ("12", ["--units", "0"], 12),
         ("170141183460469231731687303715884105.727", ["--units", "3"], CREDITS_MAX),
@@ -76,7 +88,9 @@ def test_amounts_are_credits_or_units_with_a_point(
         ),
         [*LIMIT, "1.5"],
         [*LIMIT, str(CREDITS_MAX + 1)],
-        [*LIMIT, "1.000001", "--units"],
+        [*LIMIT, "1.001", "--units"],
+        ["seller", "create-invoice", "-c", "X", "-i", "i", "-a", "0"],
+        ["seller", "create-invoice", "-c", "X", "-i", "i", "-a", "0.00", "--units"],
         [*LIMIT, "1.001", "--units", "2"],
         [*LIMIT, "170141183460469231731687303715884105.728", "--units", "3"],
         [*LIMIT, "1", "--units", "19"],
@@ -96,11 +110,68 @@ def test_what_is_no_amount_is_a_wrong_command_line(
     assert (out, err.count("error:"), "Traceback" in err) == ("", 1, False)
 
 
+def test_nothing_is_a_limit_and_a_fee_but_no_price() -> None:
+    assert parsed(*LIMIT, "0").mdebt == 0
+    assert parsed(*PAY, "0.00", "--units").max_fee == 0
+
+
+def test_the_help_says_what_amounts_are_counted_in() -> None:
+    said = " ".join(stctrl._parser().format_help().split())
+    assert "what offset shows as 1.00 is 100 of them" in said
+
+
 @given(st.integers(0, CREDITS_MAX), st.integers(0, 18))
 def test_units_are_exact(amount: int, decimals: int) -> None:
     whole, rest = divmod(amount, 10**decimals)
     typed = f"{whole}.{rest:0{decimals}}" if decimals else str(whole)
     assert credits_of(typed, decimals) == amount
+
+
+# --- a reset ------------------------------------------------------------------------------------
+
+
+def terms(**balances: int) -> TermsReport:
+    said = tuple((Currency(name), amount) for name, amount in balances.items())
+    return TermsReport(HashResult(bytes(32)), 1, said, is_acceptable=True)
+
+
+class Resetting:
+    """What `reset-friend` needs of a session, where nobody sits at a terminal."""
+
+    def __init__(self, ours: TermsReport, theirs: TermsReport) -> None:
+        self.output = Output("stctrl", as_json=False, verbose=False)
+        self.done: list[object] = []
+        self._friend = SimpleNamespace(
+            name="Bob",
+            public_key=public_key_of(PrivateKey(bytes(32))),
+            is_consistent=False,
+            local_terms=ours,
+            remote_terms=theirs,
+        )
+
+    async def friend(self) -> SimpleNamespace:
+        return self._friend
+
+    async def do(self, command: object) -> None:
+        self.done.append(command)
+
+
+@covers("CTL-17", "FIX-11")
+def test_a_script_that_resets_is_told_what_it_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(config, "has_person", lambda: False)
+    session = Resetting(terms(EUR=50, FST=7, USD=1), terms(EUR=-20, USD=2))
+    anyio.run(config._reset_friend, session)
+    change = "you lose 70 credits of EUR, you lose 7 credits of FST, you gain 1 credit of USD"
+    assert len(session.done) == 1
+    out, err = capsys.readouterr()
+    assert out == f'accepted the terms of "Bob": {change}\n'
+    assert err == f'stctrl: accepting the terms of "Bob": {change}\n'
+    anyio.run(config._reset_friend, Resetting(terms(FST=7), terms(FST=8)))
+    out, err = capsys.readouterr()
+    assert out == 'accepted the terms of "Bob": you gain 1 credit of FST\n'
+    assert err == ""
 
 
 # --- fees ---------------------------------------------------------------------------------------

@@ -287,7 +287,7 @@ async def test_the_fee_is_shown_and_agreed_to_before_anything_is_sent(
     assert asked == ["Pay 4.00 OUSD? [y/N] ", "The fee is 0.51 OUSD (12.75 %). Pay it? [y/N] "]
     (wish, confirmed) = client.asked
     assert isinstance(wish, Pay)
-    assert (wish.max_fee, wish.confirm_above) == (104, 0)
+    assert (wish.max_fee, wish.confirm_above) == (14, 0)
     assert isinstance(confirmed, ConfirmFee)
     out, err = capsys.readouterr()
     assert out.startswith("offset1:commit:")

@@ -118,6 +118,26 @@ def test_a_passphrase_is_changed_with_two_lines(sealed_file: Path) -> None:
     assert load_identity(sealed_file, lambda _: Passphrase.of("new word")) == KEY
 
 
+def test_one_line_does_not_do_for_two_passphrases(
+    sealed_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sealed_file.read_bytes()
+    with descriptor_with(WORD) as number:
+        command = ["seal-ident", "-i", str(sealed_file), "--passphrase-fd", number]
+        assert stmgr.main(command) == 1
+    assert "holds no line 2, where a passphrase is needed: the new one" in capsys.readouterr().err
+    assert sealed_file.read_bytes() == before
+
+
+def test_there_is_no_passphrase_to_take_off_an_open_identity(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "open.ident"
+    write_identity(path, KEY)
+    assert stmgr.main(["unseal-ident", "-i", str(path)]) == 1
+    assert "is not sealed: it has no passphrase to take off" in capsys.readouterr().err
+
+
 def test_a_wrong_passphrase_changes_nothing(
     sealed_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from offset_engine.errors import StoreError
 from offset_engine.files import Role, load_identity, load_ticket
 from offset_engine.programs import VERSION, stindex, stnode, strelay, systemd_unit
 from offset_engine.store import SqliteStore
+from offset_tui import subcommands
 from offset_tui.__main__ import main
 from tests.covers import covers
 
@@ -39,6 +40,24 @@ def made(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, object]:
     out, err = capsys.readouterr()
     assert err == ""
     return json.loads(out)
+
+
+def test_what_is_ready_has_the_right_article(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", "index", str(tmp_path / "x"), "--address", ADDRESS]) == 0
+    assert "is ready for an index server: " in capsys.readouterr().out
+
+
+def test_ctrl_c_while_modules_are_loaded_is_no_crash(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_argv: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subcommands, "main", interrupt)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "offset: interrupted\n"
 
 
 @covers("MGR-12")

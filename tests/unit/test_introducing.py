@@ -27,13 +27,18 @@ from offset_engine.core.values import (
     Rate,
     RelayAddress,
 )
-from offset_engine.files import Invite, Terms, invite_hash, read_any, to_text
+from offset_engine.files import Answer, Invite, Terms, invite_hash, read_any, to_text
 from offset_engine.introducing import (
+    NONCE_BYTES,
+    AnsweredInvite,
+    Changes,
     Grant,
     IntroductionError,
+    LimitChange,
     accept_answer,
     accept_invite,
     add_card,
+    changes_of,
     invite_to,
     own_card,
     use_servers,
@@ -41,6 +46,7 @@ from offset_engine.introducing import (
 
 OUSD = Currency("OUSD")
 NOW_S = 1_795_000_000
+NONCE = b"\x07" * NONCE_BYTES
 
 
 def key(name: str) -> PublicKey:
@@ -60,12 +66,12 @@ BOB = node("Bob")
 
 
 def invite() -> Invite:
-    made, _ = invite_to(ALICE, "Alice", [Terms(OUSD, 2, 150_00)], NOW_S, "Bob")
+    made, _ = invite_to(ALICE, "Alice", [Terms(OUSD, 2, 150_00)], NOW_S, "Bob", nonce=NONCE)
     return made
 
 
 def test_invite_and_answer_make_both_sides_friends() -> None:
-    made, sent = invite_to(ALICE, "Alice", [Terms(OUSD, 2, 150_00)], NOW_S, "Bob")
+    made, sent = invite_to(ALICE, "Alice", [Terms(OUSD, 2, 150_00)], NOW_S, "Bob", nonce=NONCE)
     (pasted,) = read_any(to_text(made))
     assert pasted.content == made
     bobs = accept_invite(BOB, made, "Bob", "Alice", (Grant(OUSD, 200_00, Rate(0, 1)),))
@@ -124,6 +130,54 @@ def test_a_known_friend_gets_new_relays_and_limits_only() -> None:
     assert same.batch.commands == ()
 
 
+def test_two_invites_with_the_same_terms_are_two() -> None:
+    terms = [Terms(OUSD, 2, 150_00)]
+    (first, for_bob), (second, for_carol) = (
+        invite_to(ALICE, "Alice", terms, NOW_S, name, nonce=bytes([at]) * NONCE_BYTES)
+        for at, name in ((1, "Bob"), (2, "Carol"))
+    )
+    assert for_bob.invite_hash != for_carol.invite_hash
+    # Knowing the card and guessing the terms is not enough.
+    guessed = Answer(own_card(node("Eve", SERVER), "Bob"), invite_hash(Invite(first.card, None)))
+    with pytest.raises(IntroductionError, match="no invite of this card"):
+        accept_answer(ALICE, guessed, [for_bob, for_carol], "Bob")
+    answer = Answer(own_card(node("Carol", SERVER), "Carol"), invite_hash(second))
+    assert accept_answer(ALICE, answer, [for_bob, for_carol], "Carol").friend == key("Carol")
+
+
+def test_an_answered_invite_is_used_up_and_its_friend_may_renew_relays() -> None:
+    sent = invite_to(ALICE, "Alice", [Terms(OUSD, 2, 9)], NOW_S, "Bob", nonce=NONCE)[1]
+    used = AnsweredInvite(sent.invite_hash, key("Bob"))
+    eves = Answer(own_card(node("Eve", SERVER), "Eve"), sent.invite_hash)
+    with pytest.raises(IntroductionError, match="answered already"):
+        accept_answer(ALICE, eves, [], "Eve", [used])
+    known = replace(ALICE, friends=(friend_of(NodeState(key("Alice"))),))
+    elsewhere = NamedAddress(key("other"), "192.0.2.7:3000")
+    again = Answer(own_card(node("Bob", elsewhere), "Bob"), sent.invite_hash)
+    made = accept_answer(known, again, [], "Bob", [used])
+    assert made.batch.commands == (SetFriendRelays(key("Bob"), (elsewhere.relay,)),)
+    with pytest.raises(IntroductionError, match="answered already"):
+        accept_answer(ALICE, again, [], "Bob", [used])  # he is no friend any more
+
+
+def test_what_an_introduction_changes_about_a_friend_is_told() -> None:
+    bob = friend_of(NodeState(key("Alice")))
+    known = replace(ALICE, friends=(bob,))
+    elsewhere = NamedAddress(key("other"), "192.0.2.7:3000")
+    other = Currency("BREAD")
+    limit = bob.currencies[0].max_debt
+    grants = [Grant(OUSD, limit + 1), Grant(other, 5)]
+    made = add_card(known, own_card(node("Bob", elsewhere), "Bob"), "Bob", grants)
+    assert changes_of(known, made) == Changes(
+        (SERVER.relay,),
+        (elsewhere.relay,),
+        (LimitChange(OUSD, limit, limit + 1), LimitChange(other, None, 5)),
+    )
+    same = add_card(known, own_card(node("Bob", SERVER), "Bob"), "Bob", [Grant(OUSD, limit)])
+    assert not changes_of(known, same)
+    assert not changes_of(ALICE, add_card(ALICE, own_card(node("Bob", SERVER), "Bob"), "Bob"))
+
+
 def friend_of(state: NodeState):
     """Bob, as Alice's report shows him."""
     from tests.tui.scenes import friend, line  # noqa: PLC0415 - a report made by hand
@@ -137,7 +191,7 @@ def test_what_does_not_fit_is_said() -> None:
         own_card(BOB, "Bob")
     with pytest.raises(IntroductionError, match="your own card"):
         add_card(ALICE, own_card(ALICE, "Alice"), "me")
-    made, sent = invite_to(ALICE, "Alice", [], NOW_S)
+    made, sent = invite_to(ALICE, "Alice", [], NOW_S, nonce=NONCE)
     answer = accept_invite(BOB, made, "Bob", "Alice", ()).answer
     assert answer is not None
     with pytest.raises(IntroductionError, match="no invite of this card"):

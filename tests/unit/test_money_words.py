@@ -25,15 +25,16 @@ DAY_MS = 86_400_000
 @pytest.mark.parametrize(
     ("amount", "decimals", "permille", "fee"),
     [
-        (100_00, 2, 0, 2_00),
-        (4_01, 2, 0, 1_05),
+        (100_00, 2, 0, 1_10),
+        (4_01, 2, 0, 15),
         (1, 0, 0, 2),
-        (100_00, 2, 30, 4_00),
+        (1, 1, 0, 2),
+        (100_00, 2, 30, 3_10),
         (CREDITS_MAX, 2, 0, 0),
         (CREDITS_MAX - 5, 38, 1000, 5),
     ],
 )
-def test_the_highest_fee_is_a_share_and_one_unit(
+def test_the_highest_fee_is_a_share_and_a_tenth_of_a_unit(
     amount: int, decimals: int, permille: int, fee: int
 ) -> None:
     assert words.highest_fee(amount, decimals, permille) == fee

@@ -187,6 +187,16 @@ def test_the_same_wish_again_changes_nothing_and_another_invoice_is_refused() ->
     assert a.do(Pay(wish(1), other, 0)) is CommandFault.PAYMENT_ALREADY_OPEN
 
 
+def test_two_windows_do_not_pay_one_invoice_at_the_same_time() -> None:
+    wires, (a, b) = chain("a", "b")
+    invoice = new_invoice(b, 8)
+    begin(a, invoice)
+    assert a.do(Pay(wish(2), invoice, 0)) is CommandFault.PAYMENT_ALREADY_OPEN
+    wires.run()
+    assert a.do(Pay(wish(2), invoice, 0)) is CommandFault.PAYMENT_ALREADY_OPEN
+    assert a.frozen() == 8
+
+
 def test_what_cannot_be_paid_is_refused_at_once() -> None:
     _, (a, b) = chain("a", "b")
     good = new_invoice(b, 8)

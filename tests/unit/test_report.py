@@ -171,6 +171,7 @@ def test_open_payments_are_those_that_have_not_ended() -> None:
     assert report(a.state).open_payments == 1
 
 
+@covers("RMP-23")
 def test_pending_transactions_are_listed_friend_by_friend() -> None:
     wires, (a, m, b) = chain("a", "m", "b")
     with_index(a)

@@ -132,8 +132,10 @@ def test_an_address_nobody_can_dial_is_refused(
 ) -> None:
     path = tmp_path / "ticket"
     flags = ["-i", str(identity), "-a", address, "-o", str(path)]
-    assert stmgr.main(["relay-ticket", *flags]) == 1
-    assert said in sentence(capsys)
+    with pytest.raises(SystemExit) as caught:
+        stmgr.main(["relay-ticket", *flags])
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
     assert not path.exists()
 
 

@@ -113,8 +113,25 @@ def test_json_says_what_was_found(folder: Path, capsys: pytest.CaptureFixture[st
         "failed": None,
         "prefix": "FUND_RESPONSE",
         "complete": True,
+        "amount": "1250000",
+        "this_part": "1250000",
+        "currency": "USD",
+        "decimals": None,
+        "seller": EXAMPLES[Kind.INVOICE]["destPublicKey"],
     }
     assert err == ""
+
+
+def test_what_a_proof_is_about_is_said_below_the_verdict(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for one, flag in (("commit", "-c"), ("receipt", "-r")):
+        invoice, proof = str(folder / "invoice"), str(folder / one)
+        assert stverify.main([f"verify-{one}", "-i", invoice, flag, proof]) == 0
+        first, *rows = capsys.readouterr().out.splitlines()
+        assert first.startswith(f"the {one} is valid: ")
+        assert rows[0] == '  amount: 1250000 credits "USD"'
+        assert rows[-1] == f"  seller: {EXAMPLES[Kind.INVOICE]['destPublicKey']}"
 
 
 def test_pasted_texts_do_as_well_as_files(
@@ -392,7 +409,7 @@ def test_convert_turns_one_spelling_into_the_other(
     path, out = str(folder / "receipt"), str(folder / "out")
     for form in ("stctrl", "both", "mobile"):
         assert convert("-i", path, "-o", out, "--to", form, "--force") == 0
-        assert (folder / "out").read_text() == files.to_json(receipt, Style(form))
+        assert (folder / "out").read_text() == files.to_json(receipt, Style(form)) + "\n"
     assert convert("-i", out, "--to", "line") == 0
     assert capsys.readouterr().out == files.to_json_line(receipt) + "\n"
     assert convert("-i", out, "-o", path) == 1

@@ -12,7 +12,7 @@ import pytest
 from offset_engine import files
 from offset_engine.core.crypto import public_key_of, sha512_256
 from offset_engine.core.signing import Commit, Invoice, Receipt
-from offset_engine.core.values import Currency, HashResult, PrivateKey, RelayAddress
+from offset_engine.core.values import Currency, HashResult, PrivateKey, RandValue, RelayAddress
 from offset_engine.errors import FileError
 from offset_engine.files import (
     Answer,
@@ -69,6 +69,7 @@ CARD = FriendCard(
     INVOICE.dest_public_key, (RELAY, OTHER), "Alice", (Terms(Currency("USD"), 2, 500_00),)
 )
 INVITE = Invite(CARD, SERVERS)
+NONCE = RandValue(bytes(range(16)))
 CONTENTS: list[Content] = [
     INVOICE,
     SIGNED,
@@ -83,6 +84,8 @@ CONTENTS: list[Content] = [
     Servers(RELAY, INDEX),
     INVITE,
     Invite(FriendCard(key(6), (RELAY,)), None),
+    Invite(CARD, SERVERS, NONCE),
+    Invite(FriendCard(key(6), (RELAY,), address="node.example.org:9876"), None, NONCE),
     Answer(CARD, files.invite_hash(INVITE)),
 ]
 
@@ -155,6 +158,24 @@ def test_an_answer_quotes_the_invite_it_answers() -> None:
     assert files.invite_hash(other) != expected
 
 
+def test_an_invites_nonce_is_a_tag_that_its_answer_counts_in() -> None:
+    made = Invite(CARD, SERVERS, NONCE)
+    fields = files.pack(INVITE)[2:]
+    assert files.pack(made) == b"V\x02" + fields + b"\x01\x08\x10" + NONCE
+    expected = sha512_256(sha512_256(b"offset/v1/invite") + fields + NONCE)
+    assert files.invite_hash(made) == expected
+    # A nonce of zeros is none at all, however it is written.
+    zeros = b"V\x02" + fields + b"\x01\x08\x10" + bytes(16)
+    assert files.unpack(zeros) == INVITE
+    assert "nonce" not in files.to_json(INVITE)
+    with pytest.raises(FileError, match="wrong length"):
+        files.unpack(b"V\x02" + fields + b"\x01\x08\x0f" + bytes(15))
+    with pytest.raises(FileError, match="twice"):
+        files.unpack(b"V\x02" + fields + b"\x02" + (b"\x08\x10" + NONCE) * 2)
+    assert ("nonce", NONCE.to_text()) in files.describe(made).rows
+
+
+@covers("RMP-32")
 @pytest.mark.parametrize("content", CONTENTS, ids=lambda one: type(one).__name__)
 def test_every_form_reads_back(content: Content) -> None:
     assert only(to_text(content)) == content

@@ -62,7 +62,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "node-entry": (stmgr.main, "node-entry -n <ident -p <ident -a @ -o >o --png >p"),
     "pubkey": (stmgr.main, "pubkey -i <ident"),
     "seal-ident": (stmgr.main, "seal-ident -i <ident"),
-    "unseal-ident": (stmgr.main, "unseal-ident -i <ident -o >o"),
+    "unseal-ident": (stmgr.main, "unseal-ident -i <ident"),
     "stmgr inspect": (stmgr.main, "inspect <any"),
     "convert": (stmgr.main, "convert -i <any -o >o"),
     "convert to a picture": (stmgr.main, "convert -i <any -o >o --to png"),

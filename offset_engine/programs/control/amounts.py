@@ -14,8 +14,8 @@ from typing import Final, TypeAlias
 
 from offset_engine.core.values import CREDITS_MAX, U32_MAX, Rate
 
-UNIT_DECIMALS: Final = 5
-"""Digits after the point in the mobile app of 2020, and with `--units` alone."""
+UNIT_DECIMALS: Final = 2
+"""Digits after the point of a currency nobody chose otherwise for (design R8), and with `--units` alone."""
 _DECIMALS_MAX: Final = 18
 _NUMBER: Final = re.compile(r"([0-9]{1,60})(?:\.([0-9]{1,60}))?")
 
@@ -48,46 +48,51 @@ def add_amount(parser: CheckedParser, *names: str, what: str, required: bool = T
     parser.add_argument(*names, required=required, metavar="N", help=what)
 
 
-def add_units(parser: CheckedParser, *amounts: str) -> None:
-    """Add `--units`; `amounts` are where the amounts typed are found, each then in credits."""
+def add_units(parser: CheckedParser, *amounts: str, least: int = 0) -> None:
+    """Add `--units`; `amounts` are where the amounts typed are found, each then in credits, `least` at least."""
     parser.add_argument(
         "--units",
         nargs="?",
         type=_decimals,
         const=UNIT_DECIMALS,
         metavar="D",
-        help=f"amounts are in units with D digits after the point ({UNIT_DECIMALS}), not in credits",
+        help="amounts are in units, as offset shows them, not in credits: D digits after the point, "
+        f"{UNIT_DECIMALS} if not given, so that 1.00 is {10**UNIT_DECIMALS} credits",
     )
 
     def check(args: argparse.Namespace) -> None:
         for name in amounts:
             typed = getattr(args, name)
             if typed is not None:
-                setattr(args, name, credits_of(typed, args.units))
+                setattr(args, name, credits_of(typed, args.units, least))
 
     parser.add_check(check)
 
 
-def credits_of(typed: str, decimals: int | None) -> int:
+def credits_of(typed: str, decimals: int | None, least: int = 0) -> int:
     """Credits somebody means.
 
     Args:
         typed: digits, with units also a point and digits after it.
         decimals: digits after the point a unit has; None = whole credits are typed.
+        least: fewest credits that make sense.
 
     Raises:
-        argparse.ArgumentTypeError: it is none, or too many.
+        argparse.ArgumentTypeError: it is none, too few or too many.
     """
     found = _NUMBER.fullmatch(typed)
     places = 0 if found is None or found[2] is None else len(found[2])
     most = CREDITS_MAX if decimals is None else Fraction(CREDITS_MAX, 10**decimals)
     if found is None or places > (decimals or 0) or Fraction(typed) > most:
         if decimals is None:
-            what = f"a whole number of credits from 0 to {CREDITS_MAX}"
+            what = f"a whole number of credits from {least} to {CREDITS_MAX}"
         else:
             what = f"a number with at most {decimals} digits after the point"
         raise argparse.ArgumentTypeError(f"{typed[:80]!a}: {what} is needed")
-    return int(Fraction(typed) * 10 ** (decimals or 0))
+    credits_ = int(Fraction(typed) * 10 ** (decimals or 0))
+    if credits_ < least:
+        raise argparse.ArgumentTypeError(f"{typed[:80]!a}: at least {least} credit is needed")
+    return credits_
 
 
 def _decimals(text: str) -> int:

@@ -51,7 +51,7 @@ from offset_engine.programs.control.session import (
     has_person,
     small_number,
 )
-from offset_engine.programs.control.showing import balance_lines
+from offset_engine.programs.control.showing import balance_lines, changes_text, terms_changes
 
 _SWITCHES: Final[dict[str, tuple[str, type[EnableFriend | DisableFriend]]]] = {
     "enable-friend": ("Connect to a friend.", EnableFriend),
@@ -280,12 +280,22 @@ async def _reset_friend(session: Session) -> None:
         )
     if not friend.remote_terms.is_acceptable:
         raise NotPossibleError(f"the terms of {shown(friend.name)} cannot be accepted by anybody")
-    # Naming the command is consent enough for a script, as in the original.
-    if has_person() and not await session.agrees(
-        f"with {shown(friend.name)}: {_in_a_line(friend)}\nAccept the friend's terms?"
-    ):
-        raise NotPossibleError("not reset: the terms were declined")
-    await _done(session, ResetFriendChannel(friend.public_key, friend.remote_terms.terms_hash))
+    changes = terms_changes(friend)
+    said = f"the terms of {shown(friend.name)}: {changes_text(changes)}"
+    if has_person():
+        about = f"with {shown(friend.name)}: {_in_a_line(friend)}"
+        if not await session.agrees(
+            f"{about}\nif you accept, {changes_text(changes)}\nAccept the friend's terms?"
+        ):
+            raise NotPossibleError("not reset: the terms were declined")
+    elif any(change < 0 for _, change in changes):
+        # Naming the command is consent enough for a script, as in the original.
+        session.output.note(f"accepting {said}")
+    await session.do(ResetFriendChannel(friend.public_key, friend.remote_terms.terms_hash))
+    values: list[Json] = [
+        {"currency": currency, "change": str(change)} for currency, change in changes
+    ]
+    session.output.result({"done": True, "changes": values}, f"accepted {said}")
 
 
 # --- currencies ---------------------------------------------------------------------------------

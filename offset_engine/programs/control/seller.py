@@ -32,7 +32,7 @@ def add_commands(group: Group) -> None:
     create = group.add("create-invoice", "Make an invoice to hand to a buyer.", _create)
     add_currency(create)
     add_amount(create, "-a", "--amount", what="what is asked for, in credits")
-    add_units(create, "amount")
+    add_units(create, "amount", least=1)
     add_style(create)
     add_file(create, "-i", "--invoice", "the invoice to write")
     create.add_argument("-d", "--description", default="", metavar="TEXT", help="what it is for")

@@ -179,6 +179,24 @@ def _terms_lines(terms: TermsReport | None) -> list[str]:
     ]
 
 
+def terms_changes(friend: FriendReport) -> list[tuple[Currency, int]]:
+    """What accepting the friend's terms changes, in credits; below zero we lose, zero is left out."""
+    ours = {} if friend.local_terms is None else dict(friend.local_terms.balances)
+    theirs = {} if friend.remote_terms is None else dict(friend.remote_terms.balances)
+    changes = [(one, theirs.get(one, 0) - ours.get(one, 0)) for one in sorted({*ours, *theirs})]
+    return [(currency, change) for currency, change in changes if change]
+
+
+def changes_text(changes: Iterable[tuple[Currency, int]]) -> str:
+    """`you lose 20 credits of FST`, for each currency; currencies are never added up."""
+    said = [
+        f"you {'lose' if change < 0 else 'gain'} {abs(change)} "
+        f"{'credit' if abs(change) == 1 else 'credits'} of {currency}"
+        for currency, change in changes
+    ]
+    return ", ".join(said) or "you lose nothing"
+
+
 def friend_values(friend: FriendReport) -> dict[str, Json]:
     """One friend for programs."""
     return {
