@@ -125,7 +125,7 @@ def names_of(report: NodeReport) -> dict[PublicKey, str]:
     """
     shown = {one.public_key: safe(one.name, _CLIP_CELLS).strip() for one in report.friends}
     looks = {
-        one.public_key: {skeleton(one.name), skeleton(shown[one.public_key])}
+        one.public_key: {skeleton(text) for text in {one.name, shown[one.public_key]}}
         for one in report.friends
     }
     counts = Counter(look for found in looks.values() for look in found)

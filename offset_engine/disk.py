@@ -69,14 +69,15 @@ def expanded(typed: str) -> Path:
     """
     try:
         path = path_of(typed).expanduser()
-        path.lstat()
     except RuntimeError:
         user = typed.partition("/")[0]
         raise FileError(f"{user} is nobody's home directory here; type the whole path") from None
+    try:
+        path.lstat()
     except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
-            return path  # whoever uses it says what is wrong
-        raise FileError(f"{_shown(typed[:60])}: {_reason(error)}") from None
+        # Whatever else is wrong with it, whoever uses it finds out.
+        if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
+            raise FileError(f"{_shown(typed[:60])}: {_reason(error)}") from None
     return path
 
 

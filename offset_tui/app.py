@@ -28,18 +28,24 @@ from offset_engine.errors import OffsetError
 from offset_engine.files import Artifact
 from offset_engine.text import safe
 from offset_tui import needs, reviews, staying, themes
-from offset_tui.crash import ProcessApp
 from offset_tui.dialogs.base import Confirm, Notice
 from offset_tui.dialogs.importing import ImportDialog
-from offset_tui.dialogs.pick import Pick
+from offset_tui.dialogs.pick import Decide, Pick
 from offset_tui.doors import AppOptions, CardDoor, CardKind, OpenCard
 from offset_tui.housekeeping import Housekeeping
 from offset_tui.inbox import LOOK_EVERY_S
 from offset_tui.keymap import GLOBAL, TABS
 from offset_tui.screens.base import CardScreen
-from offset_tui.screens.unlock import LockScreen, lock, open_with_passphrase
-from offset_tui.session import Session, Snapshot, wall_ms
+from offset_tui.screens.unlock import LockingApp, lock, open_with_passphrase
+from offset_tui.session import READ_ONLY, Session, Snapshot, wall_ms
 
+_SIGNS_OF_SOMEBODY: Final = (
+    events.Key,
+    events.Paste,
+    events.MouseDown,
+    events.MouseScrollDown,
+    events.MouseScrollUp,
+)
 _STYLES: Final = Path(__file__).parent / "styles"
 _SECTIONS: Final = {
     "home": "HomeScreen",
@@ -70,7 +76,7 @@ def _commands() -> type[Provider]:
     return Commands
 
 
-class OffsetApp(ProcessApp):
+class OffsetApp(LockingApp):
     """See the module."""
 
     TITLE = "Offset"
@@ -92,11 +98,13 @@ class OffsetApp(ProcessApp):
         options: AppOptions | None = None,
         *,
         clock: Callable[[], int] = wall_ms,
+        random_bytes: Callable[[int], bytes] = os.urandom,
         driver_class: type[Any] | None = None,
     ) -> None:
         super().__init__(options, driver_class=driver_class)
         self.door = door
         self.clock = clock
+        self.random_bytes = random_bytes
         self._session: Session | None = None
         self.connection_trouble = ""
         self._house: Housekeeping | None = None
@@ -146,6 +154,9 @@ class OffsetApp(ProcessApp):
 
     def on_mount(self) -> None:
         """Open the first card once the first screen is painted."""
+        self.set_class(self.options.is_ascii, "-ascii")
+        if self.options.keys:
+            self.set_keymap(dict(self.options.keys))
         self.call_after_refresh(self._start)
         self.set_interval(LOOK_EVERY_S, self._keep_house)
 
@@ -156,16 +167,22 @@ class OffsetApp(ProcessApp):
 
     async def use_card(self, card: OpenCard, *, goes_home: bool = True) -> bool:
         """Show a card that is open; the same card with a new client may stay where it is shown."""
+        former = self._session
         try:
-            self._session = await Session.of(self.door, card, self.clock)
+            session = await Session.of(self.door, card, self.clock)
         except OffsetError as problem:
             self.push_screen(Notice("This card does not answer", safe(str(problem), 400)))
             return False
+        session.is_read_only = self.options.is_read_only
+        self._session = session
         self.connection_trouble = ""
         self._house = Housekeeping(self, self.idle_clock)
         self._follow()
         if goes_home:
             self.action_section("home")
+            if former is not None and former.name != card.name:
+                self.put_away_details()
+                self.put_away_other_sections()
         self.show_everywhere()
         self._ask_to_stay_online(card)
         return True
@@ -180,6 +197,7 @@ class OffsetApp(ProcessApp):
         await self.door.go_offline(name)
         self.workers.cancel_group(self, "pictures")
         self._session, self._house = None, None
+        self.put_away_other_sections()
 
     @work(exclusive=True, group="stay")
     async def _ask_to_stay_online(self, card: OpenCard) -> None:
@@ -203,17 +221,28 @@ class OffsetApp(ProcessApp):
 
     @work(group="house")
     async def _act(self) -> None:
-        if self._house is not None:
-            await self._house.pictured()
+        try:
+            if self._house is not None:
+                await self._house.pictured()
+        except OffsetError as problem:
+            self._house_trouble(problem)
+
+    def _house_trouble(self, problem: OffsetError) -> None:
+        if self.has_session:  # otherwise the card was closed meanwhile
+            self.tell(str(problem), is_error=True)
 
     @work(exclusive=True, group="watch")
     async def _keep_house(self) -> None:
         """Every few seconds: lock when nobody is there, look into the inbox."""
         if self._house is None or not self.has_session:
             return
-        if self._house.is_time_to_lock:
-            await lock(self, says_why=False)
-        await self._house.look_into_inbox()
+        try:
+            if self._house.is_time_to_lock:
+                await lock(self, says_why=False)
+            if self._house is not None:
+                await self._house.look_into_inbox()
+        except OffsetError as problem:
+            self._house_trouble(problem)
 
     def show_everywhere(self) -> None:
         """Draw the latest picture on every screen of the section shown."""
@@ -289,11 +318,20 @@ class OffsetApp(ProcessApp):
         """Go to a section."""
         if not self.has_session and mode not in ("home", "cards", "help"):
             return
+        is_new = mode not in self._screen_stacks
         if self.current_mode != mode:
             self.switch_mode(mode)
-        else:
-            while len(self.screen_stack) > 1 and isinstance(self.screen, CardScreen):
-                self.pop_screen()
+        if not is_new:
+            self._show_section()
+
+    def _show_section(self) -> None:
+        """Put details away, so that a section's key shows the section; half-filled forms stay."""
+        while (
+            len(self.screen_stack) > 1
+            and isinstance(self.screen, CardScreen)
+            and not self.screen.KEEPS_DRAFT
+        ):
+            self.pop_screen()
 
     @work(group="import")
     async def action_import(self) -> None:
@@ -308,11 +346,6 @@ class OffsetApp(ProcessApp):
         """The same: `c` for those who think of pasting."""
         self.action_import()
 
-    @property
-    def is_locked(self) -> bool:
-        """Whether everything is hidden until the passphrase is typed."""
-        return any(isinstance(one, LockScreen) for one in self.screen_stack)
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nothing of the app works over the lock but leaving."""
         if self.is_locked and action not in ("exit", "quit"):
@@ -323,7 +356,7 @@ class OffsetApp(ProcessApp):
 
     async def on_event(self, event: events.Event) -> None:
         """A paste where nothing is being typed is looked at."""
-        if isinstance(event, events.Key) and self._house is not None:
+        if isinstance(event, _SIGNS_OF_SOMEBODY) and self._house is not None:
             self._house.key_pressed()
         if isinstance(event, events.Paste) and (self.is_locked or not self.has_session):
             await super().on_event(event)
@@ -391,6 +424,9 @@ class OffsetApp(ProcessApp):
         """Choose another card."""
         from offset_tui.screens.cards import choose_card  # noqa: PLC0415 - only when asked for
 
+        if self.has_session and self.options.is_read_only:
+            self.tell(READ_ONLY, is_error=True)
+            return
         name = await choose_card(self)
         if name is not None and not (self.has_session and self.session.name == name):
             await self.open_card(name)
@@ -413,14 +449,16 @@ class OffsetApp(ProcessApp):
                 self.exit()
             return
         options = [
+            ("stay", "Stay"),
             ("offline", "Go offline: nobody can pay through or to this card until it runs again"),
             ("running", "Leave it running in the background: payments go on"),
-            ("stay", "Stay"),
         ]
         choice = await self.push_screen_wait(
-            Pick("Leave", _moving_sentence(session.snapshot), options)
+            Decide("Leave", _moving_sentence(session.snapshot), options)
         )
-        if choice == "running":
+        if choice == "running" and self.options.is_read_only:
+            self.tell(READ_ONLY, is_error=True)
+        elif choice == "running":
             try:
                 await self.door.leave_running(session.name)
             except OffsetError as problem:

@@ -143,6 +143,8 @@ class ProcessDoor(StoreDoor):
         if there is not None and not there.life.is_over:
             return there.card
         card = await in_thread(self.store.card, name)
+        if not card.is_enabled and card.state is not cards.CardState.BROKEN:
+            raise OffsetError("this card is disabled: space on Cards enables it")
         if card.kind is cards.CardKind.REMOTE:
             return await self._attach(card, passphrase)
         if card.state is cards.CardState.OFF:
@@ -261,6 +263,13 @@ class ProcessDoor(StoreDoor):
         except OffsetError:
             return False
         return card.kind is cards.CardKind.LOCAL and card.state is not cards.CardState.RUNNING
+
+    async def set_passphrase(self, name: str, old: str | None, new: str | None) -> None:
+        """See `CardDoor.set_passphrase`: an open card is opened again with the new one from now on."""
+        await super().set_passphrase(name, old, new)
+        opened = self._open.get(name)
+        if opened is not None:
+            opened.passphrase = new
 
     # --- staying online, and servers ------------------------------------------------------------
 

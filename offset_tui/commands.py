@@ -7,6 +7,7 @@ Source: tui.md §5.
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from textual.binding import ActiveBinding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from offset_tui.screens.help import TOPICS, TopicScreen
@@ -31,10 +32,10 @@ class Commands(Provider):
                 yield Hit(score, matcher.highlight(title), action, help=words)
 
     def _of_screen(self) -> Iterator[Entry]:
-        """Actions with a key here: the screen's own first, then those that work everywhere."""
+        """Actions with a key here: the screen's own first, those that work everywhere last."""
         screen = self.screen
         seen: set[str] = set()
-        found = sorted(screen.active_bindings.values(), key=lambda one: one.node is self.app)
+        found = sorted(screen.active_bindings.values(), key=self._distance)
         for active in found:
             binding = active.binding
             name = binding.id or binding.action
@@ -44,6 +45,10 @@ class Commands(Provider):
             seen.add(name)
             title = f"{words.rstrip('.')}  ({self.app.get_key_display(binding)})"
             yield title, "", partial(_run, screen.app.run_action, binding.action, active.node)
+
+    def _distance(self, active: ActiveBinding) -> int:
+        """0 for the screen's own, 1 for what has the focus, 2 for what works everywhere."""
+        return 0 if active.node is self.screen else 2 if active.node is self.app else 1
 
     def _of_help(self) -> Iterator[Entry]:
         for topic, title in TOPICS:

@@ -9,7 +9,8 @@ Source: design R47; issue of the app, "Process shape".
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -111,6 +112,8 @@ class AppOptions:
     """No glyphs beyond ASCII."""
     is_low_bandwidth: bool = False
     """Nothing blinks or moves by itself, and news are shown twice a second at most."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """The user's own keys by the id of their action, as `user_keys.load` gives them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ did not agree to beforehand. Source: apps.md S38, RMP-36; tui.md §9 (notificati
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
+from offset_engine.disk import expanded
+from offset_engine.errors import FileError
 from offset_engine.text import clip_cells, safe
 from offset_tui import needs
 from offset_tui.automatic import Automatic
@@ -34,9 +35,10 @@ class Housekeeping:
         self._automatic = Automatic(app.session)
         self._known = {one.key for one in needs.of(app.session)}
         self._inbox: Inbox | None = None
+        self._trouble = ""
 
     def key_pressed(self) -> None:
-        """Somebody is there."""
+        """Somebody is there: a key, a click, a paste."""
         self._last_key = self._clock()
 
     @property
@@ -71,24 +73,31 @@ class Housekeeping:
 
     async def look_into_inbox(self) -> None:
         """Offer what has come into the watched folder."""
-        wanted = self._app.session.settings.inbox
+        session = self._app.session
+        wanted = session.settings.inbox
         if not wanted:
             self._inbox = None
             return
-        folder = _folder(wanted)
+        try:
+            folder = expanded(wanted)
+        except FileError as problem:
+            self._say_trouble(f"the inbox folder: {problem}")
+            return
         if self._inbox is None or self._inbox.folder != folder:
             self._inbox = Inbox(folder)
-        before = self._inbox.problem
         found = await anyio.to_thread.run_sync(self._inbox.look)
-        if self._inbox.problem and self._inbox.problem != before:
-            self._app.tell(self._inbox.problem, is_error=True)
+        if not self._app.has_session or self._app.session is not session:
+            return
+        self._say_trouble(self._inbox.problem)
         for one in found:
-            self._app.session.arrived[one.path.name] = one.artifact
+            session.arrived[one.path.name] = one.artifact
             self._app.tell(f"{safe(one.path.name, 40)} came into the inbox: ctrl+g looks at it")
         if found:
             self._announce()
             self._app.show_everywhere()
 
-
-def _folder(typed: str) -> Path:
-    return Path(typed).expanduser()
+    def _say_trouble(self, sentence: str) -> None:
+        """Say once why the folder cannot be watched; "" means it can."""
+        if sentence and sentence != self._trouble:
+            self._app.tell(sentence, is_error=True)
+        self._trouble = sentence

@@ -40,6 +40,8 @@ class Inbox:
     def look(self) -> list[Arrived]:
         """What has come since the last look; a file is taken once it stopped growing."""
         now = self._entries()
+        if now is None:
+            return []
         if self._seen is None:
             self._seen = now
             return []
@@ -53,11 +55,13 @@ class Inbox:
             del self._unread[name]
             self._seen[name] = state
             found += _read(self.folder / name)
-        self._seen = {name: state for name, state in self._seen.items() if name in now}
+        if not self.problem:
+            self._seen = {name: state for name, state in self._seen.items() if name in now}
+            self._unread = {name: state for name, state in self._unread.items() if name in now}
         return found
 
-    def _entries(self) -> dict[str, tuple[int, int]]:
-        """(size, time of change) of every small regular file."""
+    def _entries(self) -> dict[str, tuple[int, int]] | None:
+        """(size, time of change) of every small regular file; None if the folder cannot be read."""
         found: dict[str, tuple[int, int]] = {}
         self.problem = ""
         try:
@@ -65,11 +69,15 @@ class Inbox:
                 if number >= FILES_MAX:
                     self.problem = f"there are more than {FILES_MAX} files in {self.folder}"
                     break
-                status = path.lstat()
+                try:
+                    status = path.lstat()
+                except FileNotFoundError:
+                    continue  # it went while we looked
                 if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= FILE_BYTES_MAX:
                     found[path.name] = (status.st_size, status.st_mtime_ns)
         except OSError as error:
             self.problem = f"cannot look into {self.folder}: {error.strerror}"
+            return None
         return found
 
 

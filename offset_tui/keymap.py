@@ -28,6 +28,10 @@ class Key:
     """For help and palette: `verb object`, a sentence."""
     is_shown: bool = True
     """Whether the footer names it."""
+    is_for_typing: bool = False
+    """Used while something is typed into a field: one of its keys must be none that types a character."""
+    is_first: bool = False
+    """Before whatever has the focus."""
 
     def binding(self) -> Binding:
         """As Textual wants it."""
@@ -38,6 +42,7 @@ class Key:
             show=self.is_shown,
             id=self.id,
             tooltip=self.sentence,
+            priority=self.is_first,
             key_display="enter" if self.keys == "enter" else None,
         )
 
@@ -190,7 +195,14 @@ PEOPLE: Final = (
         is_shown=False,
     ),
     Key("inconsistent.accept", "a", "accept", "Accept theirs", "Accept the friend's proposal."),
-    Key("form.submit", "ctrl+g", "submit", "Continue", "Go on with what is in the form."),
+    Key(
+        "form.submit",
+        "ctrl+g",
+        "submit",
+        "Continue",
+        "Go on with what is in the form.",
+        is_for_typing=True,
+    ),
     Key("answer.by_hand", "f", "by_hand", "As friend", "Add the sender as a friend by hand."),
     Key("token.export", "E", "export", "File", "Write the signed balances to a file."),
 )
@@ -212,7 +224,14 @@ MONEY: Final = (
     Key("money.hold", "h", "hold", "Hold", "Keep the commit until a date, collect later."),
     Key("money.refund", "x", "refund", "Refund", "Give everything back and close the invoice."),
     Key("money.close", "x", "close", "Close", "Close the invoice: nobody can pay it any more."),
-    Key("money.create", "ctrl+s", "create", "Create", "Make the invoice in the form."),
+    Key(
+        "money.create",
+        "ctrl+s",
+        "create",
+        "Create",
+        "Make the invoice in the form.",
+        is_for_typing=True,
+    ),
     Key(
         "money.go_on",
         "ctrl+g",
@@ -220,6 +239,7 @@ MONEY: Final = (
         "Continue",
         "Make the invoice in the form; with an empty form, go on with what needs you.",
         is_shown=False,
+        is_for_typing=True,
     ),
     Key("money.earlier", "o", "earlier", "Earlier", "Open the earlier payment of this invoice."),
     Key("money.list", "down,j", "to_list", "List", "Go down to the list.", is_shown=False),
@@ -272,16 +292,117 @@ CARDS: Final = (
 """The screen about cards."""
 
 SETUP: Final = (
-    Key("setup.next", "ctrl+g", "go_on", "Continue", "Go on with what is in the form."),
+    Key(
+        "setup.next",
+        "ctrl+g",
+        "go_on",
+        "Continue",
+        "Go on with what is in the form.",
+        is_for_typing=True,
+    ),
 )
 """The first run. While it is shown one is nearly always typing, so there are no single letters."""
 
+DIALOGS: Final = (
+    Key("dialog.cancel", "escape,q", "cancel", "Cancel", "Close without doing anything."),
+    Key(
+        "dialog.leave",
+        "escape",
+        "cancel",
+        "Cancel",
+        "Close the form without doing anything.",
+        is_for_typing=True,
+    ),
+    Key("import.take", "ctrl+o", "take", "Open", "Open what is in the box.", is_for_typing=True),
+    Key("topic.close", "escape,q,question_mark,f1", "close", "Back", "Close help."),
+    Key(
+        "lock.quit",
+        "ctrl+q",
+        "app.quit",
+        "Quit",
+        "Close the app.",
+        is_shown=False,
+        is_for_typing=True,
+    ),
+)
+"""What is shown over a screen: questions, forms, help, the lock."""
+
+SHARE: Final = (
+    Key("share.close", "escape,q", "close", "Back", "Close this."),
+    Key("share.copy", "y,c", "copy", "Copy", "Send the text to your terminal's clipboard."),
+    Key("share.file", "f", "file", "File", "Write the text to a file."),
+    Key("share.qr", "v", "qr", "QR", "Show it as a QR code."),
+    Key("share.give", "m", "give", "Give", "Give it to a neighbour of the practice village."),
+    Key("share.handed", "h", "handed", "Handed over", "Note that the seller has the commit."),
+    Key("secret.close", "escape,q", "close", "Done", "Done with it."),
+    Key("secret.file", "f", "file", "File", "Write it to a file."),
+    Key("secret.show", "s", "reveal", "Show", "Show the text on the screen."),
+    Key("qr.close", "q,escape", "close", "Back", "Close the code."),
+    Key("qr.pause", "space", "pause", "Pause", "Stop turning the parts, or go on."),
+    Key("qr.before", "left", "step(-1)", "Part before", "Show the part before."),
+    Key("qr.next", "right", "step(1)", "Next part", "Show the next part."),
+    Key("qr.words", "t", "words", "Text", "Show the code alone, or the words too."),
+    Key("qr.invert", "i", "invert", "Invert", "Swap black and white, for light terminals."),
+)
+"""Handing a text to somebody."""
+
+VILLAGE: Final = (
+    Key("village.chat", "m", "chat", "Chat", "Read and write in the village chat."),
+    Key("village.tour", "t", "tour", "Tour", "Show the tour again.", is_shown=False),
+    Key(
+        "village.hide",
+        "escape",
+        "hide_tour",
+        "Hide tour",
+        "Hide the tour.",
+        is_shown=False,
+        is_first=True,
+    ),
+    Key("chat.write", "n", "write", "Write", "Write to a neighbour."),
+    Key("chat.buy", "b", "buy", "Buy", "Ask a neighbour to sell you something."),
+    Key("chat.copy", "y", "copy", "Copy", "Copy the text that came with it."),
+)
+"""The practice village."""
+
+WIDGETS: Final = (
+    Key("table.down", "j", "cursor_down", "Down", "Move down.", is_shown=False),
+    Key("table.up", "k", "cursor_up", "Up", "Move up.", is_shown=False),
+    Key("table.first", "g,home", "scroll_top", "First", "Go to the first row.", is_shown=False),
+    Key("table.last", "G,end", "scroll_bottom", "Last", "Go to the last row.", is_shown=False),
+    Key("choice.next", "space,right", "turn(1)", "Choose", "Choose the next one."),
+    Key("choice.before", "left", "turn(-1)", "Before", "Choose the one before.", is_shown=False),
+)
+"""What has the focus."""
+
+_KNOWN: Final = {
+    key.id: key
+    for key in (
+        *GLOBAL,
+        BACK,
+        *LIST,
+        *ACTIVITY,
+        *PEOPLE,
+        *MONEY,
+        *NETWORK,
+        *CARDS,
+        *SETUP,
+        *DIALOGS,
+        *SHARE,
+        *VILLAGE,
+        *WIDGETS,
+    )
+}
+
+
+def known() -> dict[str, Key]:
+    """Every key of the app by its id."""
+    return dict(_KNOWN)
+
 
 def pick(*ids: str) -> list[Binding]:
-    """Bindings of the shared verbs with these ids, in this order.
+    """Bindings with these ids, in this order.
 
     Raises:
         KeyError: there is no such id.
     """
-    known = {key.id: key for key in (*LIST, BACK, *PEOPLE, *MONEY, *NETWORK, *CARDS, *SETUP)}
-    return [known[one].binding() for one in ids]
+    return [_KNOWN[one].binding() for one in ids]

@@ -16,7 +16,7 @@ import platformdirs
 from offset_engine.cards import CardStore
 from offset_engine.errors import FileError
 from offset_engine.programs import logs
-from offset_engine.programs.arguments import EXIT_USAGE
+from offset_engine.programs.arguments import EXIT_USAGE, UsageError
 from offset_tui.card_door import ProcessDoor
 from offset_tui.crash import faults_to_the_log
 from offset_tui.doors import AppOptions
@@ -52,19 +52,31 @@ def run_app(args: argparse.Namespace) -> int:
     store = CardStore(None if args.app_store is None else Path(args.app_store))
     if args.app_card is not None:
         store.card(args.app_card)
-    log = log_path()
+    options, log = options_of(args), log_path()
     with logs.written_to("info", str(log)), faults_to_the_log():
-        return _show(ProcessDoor(store, log.parent, args.app_card), options_of(args), log)
+        return _show(ProcessDoor(store, log.parent, args.app_card), options, log)
 
 
 def options_of(args: argparse.Namespace) -> AppOptions:
-    """What the flags and the terminal ask for."""
+    """What the flags, the terminal and the user's keymap file ask for.
+
+    Raises:
+        UsageError: the keymap file cannot be used.
+    """
+    # Only here: it loads Textual, after the terminal is checked.
+    from offset_tui import user_keys  # noqa: PLC0415
+
+    try:
+        keys = user_keys.load()
+    except user_keys.KeymapError as problem:
+        raise UsageError(str(problem)) from None
     encoding = (getattr(sys.stderr, "encoding", None) or "").lower()
     return AppOptions(
         is_read_only=args.app_read_only,
         has_mouse=not args.app_no_mouse,
         is_ascii=args.app_ascii or encoding not in ("utf-8", "utf8"),
         is_low_bandwidth=args.app_low_bandwidth or "SSH_CONNECTION" in os.environ,
+        keys=keys,
     )
 
 

@@ -35,13 +35,14 @@ from offset_engine.text import (
     safe,
     share_text,
 )
+from offset_tui.state import friend_names
 
 DECIMALS_UNSTATED: Final = 255
 """An invoice that says nothing about decimals: whole credits (design R8)."""
 TWICE_MS: Final = 10 * 60_000
 """Another payment of the same amount to the same seller within this time is pointed out."""
 FEE_PERMILLE: Final = 10
-"""The highest fee offered without being asked: 1 % and one unit of the currency."""
+"""The highest fee offered without being asked: 1 % and a tenth of a unit of the currency."""
 LATE_MS: Final = 10_000
 """From now on a screen says what it waits for."""
 VERY_LATE_MS: Final = 30_000
@@ -53,9 +54,9 @@ UNDER_WAY: Final = (PayStage.SEARCHING, PayStage.FEE_TO_CONFIRM, PayStage.SENDIN
 
 
 def called(report: NodeReport, key: PublicKey) -> str:
-    """A short name for buttons: what we call a friend, else the fingerprint."""
-    name = next((one.name for one in report.friends if one.public_key == key), "")
-    return safe(name, 24).strip() or fingerprint(key)
+    """A short name for buttons: what screens call a friend, else the fingerprint."""
+    is_friend = any(one.public_key == key for one in report.friends)
+    return friend_names(report)[key] if is_friend else fingerprint(key)
 
 
 def who(report: NodeReport, key: PublicKey) -> str:
@@ -111,7 +112,9 @@ def is_expired(invoice: Invoice, now_ms: int) -> bool:
 
 
 def highest_fee(amount: int, decimals: int, permille: int) -> int:
-    """The highest fee offered at first: a share of the amount, rounded up, and one unit.
+    """The highest fee offered at first: a share of the amount, rounded up, and a tenth of a unit.
+
+    The tenth, one credit at least, is for small amounts, where every friend's fee is rounded up.
 
     Args:
         amount: what the seller gets.
@@ -119,8 +122,8 @@ def highest_fee(amount: int, decimals: int, permille: int) -> int:
         permille: share the owner agreed to once and for all; at least `FEE_PERMILLE` counts.
     """
     share = -(-amount * max(permille, FEE_PERMILLE) // 1000)
-    unit: int = 10**decimals
-    return max(min(share + unit, CREDITS_MAX - amount), 0)
+    tenth: int = 10 ** max(decimals - 1, 0)
+    return max(min(share + tenth, CREDITS_MAX - amount), 0)
 
 
 def agreed_fee(amount: int, permille: int) -> int:
@@ -435,6 +438,8 @@ def _safety(pay: PayReport) -> str:
     if pay.stage is PayStage.COMMITTED:
         return "no, because the commit exists: whoever has it lets the seller collect"
     if pay.stage is not PayStage.FAILED:
+        if pay.stage is PayStage.FEE_TO_CONFIRM:
+            return "no, because it is under way and waits for your agreement to the fee"
         return "no, because it is under way and goes on by itself"
     if not pay.is_safe_to_retry:
         return "no, because the seller may still be able to collect; ask the seller first"

@@ -8,7 +8,7 @@ from typing import Final
 
 from offset_engine import files
 from offset_engine.client import Client, HistoryEntry, HistoryKind
-from offset_engine.disk import write_file
+from offset_engine.disk import expanded, write_file
 from offset_engine.files import Content
 
 HISTORY_PAGE: Final = 1_000
@@ -52,11 +52,11 @@ def write_bundle(
         OffsetError: a file exists or cannot be written.
         OSError: the folder cannot be made.
     """
-    folder = Path(typed).expanduser()
+    folder = expanded(typed)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     names = [files.file_name(one, about, day) for one in contents]
     for name, content in zip(names, contents, strict=True):
-        files.write(folder / name, content)
+        files.write(folder / name, content, private=True)
     if page:
         text_name = Path(names[0]).stem + ".txt"
         write_file(folder / text_name, page, secret=True)

@@ -197,7 +197,8 @@ def limit_notes(line: Line, limit: int, decimals: int) -> str:
         )
     else:
         room = max(limit - (line.balance or 0) - line.pending_in, 0)
-        sentences.append(f"You can then be paid {format_amount(room, decimals)} through them.")
+        when = "You can then" if line.is_usable else "Once payments pass between you, you can"
+        sentences.append(f"{when} be paid {format_amount(room, decimals)} through them.")
     return "\n".join(sentences)
 
 

@@ -21,7 +21,7 @@ from offset_engine.client import (
 )
 from offset_engine.files import Check, verify_commit
 from offset_engine.text import EntryError, format_amount, iso_local, money_text, relative, safe
-from offset_tui.state import Line
+from offset_tui.state import Line, sum_of_told
 
 HOUR_S: Final = 3_600
 DAY_MS: Final = 86_400_000
@@ -49,25 +49,22 @@ def used_currencies(lines: Iterable[Line], chosen: Iterable[Currency]) -> tuple[
 
 
 def receivable(lines: Iterable[Line], currency: Currency) -> int | None:
-    """The most one payment can bring now, over all friends; None if no friend uses the currency."""
-    usable = [
-        line
-        for line in lines
-        if line.currency == currency and line.is_open and not line.is_removing
-    ]
-    if not usable:
-        return None
-    return sum(line.can_be_paid for line in usable if line.balance is not None)
+    """The most one payment can bring now, over all friends; None if no friend uses the currency.
+
+    A closed currency counts: what its friend pays us themselves still arrives.
+    """
+    used = [line for line in lines if line.currency == currency and not line.is_removing]
+    return sum(line.can_be_paid for line in used) if used else None
 
 
 def payable(lines: Iterable[Line], currency: Currency) -> tuple[bool, int | None, bool]:
     """Whether a friend uses the currency, about how much can be paid, and whether all of them said.
 
-    The amount is None if no friend said what they grant.
+    The amount is None if no friend through whom something can pass said what they grant.
     """
-    usable = [line for line in lines if line.currency == currency and not line.is_removing]
-    known = [line.can_pay for line in usable if line.can_pay is not None]
-    return bool(usable), sum(known) if known else None, len(known) == len(usable)
+    used = [line for line in lines if line.currency == currency and not line.is_removing]
+    is_all_told = all(line.can_pay is not None for line in used)
+    return bool(used), sum_of_told(used) if used else None, is_all_told
 
 
 def echo(amount: int, currency: str, decimals: int, most: int | None) -> tuple[str, bool]:

@@ -36,6 +36,7 @@ LOOK_PAUSE_S: Final = 0.1
 SLOW_LOOK_PAUSE_S: Final = 0.5
 """The same over a slow line."""
 PENDING_SHOWN_MAX: Final = 200
+READ_ONLY: Final = "nothing can be changed: the app was started with --read-only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,16 @@ class Snapshot:
     pending: tuple[PendingReport, ...] = ()
     now_ms: int = 0
     """UTC ms when the picture was taken."""
+    _friends: dict[PublicKey, FriendReport] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Screens ask for a friend once per row."""
+        found = {one.public_key: one for one in self.report.friends}
+        object.__setattr__(self, "_friends", found)
 
     def friend(self, key: PublicKey) -> FriendReport | None:
         """The friend with this key."""
-        return next((one for one in self.report.friends if one.public_key == key), None)
+        return self._friends.get(key)
 
 
 def wall_ms() -> int:
@@ -77,6 +84,8 @@ class Session:
     """When each friend was last seen online since the card was opened here, UTC ms."""
     arrived: dict[str, Artifact] = field(default_factory=dict)
     """What came into the watched folder and was not looked at yet, by file name."""
+    is_read_only: bool = False
+    """Whether settings and notebook must stay as they are."""
 
     @classmethod
     async def of(
@@ -168,8 +177,9 @@ class Session:
         """Keep changed settings.
 
         Raises:
-            OffsetError: they cannot be written; the old ones stay.
+            OffsetError: they cannot be written, or must not; the old ones stay.
         """
+        self._need_change()
         await self.door.save_settings(self.name, settings)
         self.settings = settings
 
@@ -191,10 +201,15 @@ class Session:
         """Keep a changed notebook.
 
         Raises:
-            OffsetError: it cannot be written; the old one stays.
+            OffsetError: it cannot be written, or must not; the old one stays.
         """
+        self._need_change()
         await self.door.save_notebook(self.name, notebook)
         self.notebook = notebook
+
+    def _need_change(self) -> None:
+        if self.is_read_only:
+            raise OffsetError(READ_ONLY)
 
 
 def _has_pending(report: NodeReport) -> bool:

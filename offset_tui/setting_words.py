@@ -13,6 +13,8 @@ from offset_engine.cards.settings import (
     CurrencyView,
 )
 from offset_engine.client import Currency
+from offset_engine.disk import expanded
+from offset_engine.errors import FileError
 from offset_engine.text import EntryError, format_amount, safe
 
 _INBOX_MAX: Final = 4_096
@@ -45,6 +47,7 @@ _EXPLAINED: Final = {
     "app": "Where other devices with a key (.rcard) reach this card. It listens there the next time it is"
     " opened. Empty: only programs on this computer.",
     "theme": "Colours. Everything colour says is also said in words.",
+    "keys": 'Which keys do what: Help, "Settings", says how to choose them. The file, read at the start:',
 }
 _QUESTIONS: Final = {
     "fee": (
@@ -67,9 +70,9 @@ class Setting:
 
 
 def rows(
-    settings: CardSettings, currencies: tuple[Currency, ...], theme: str
+    settings: CardSettings, currencies: tuple[Currency, ...], theme: str, own_keys: int = 0
 ) -> tuple[Setting, ...]:
-    """All of them, in order."""
+    """All of them, in order; `own_keys` is the number of keys from the user's file."""
     shown = tuple(
         Setting(
             f"decimals {one}",
@@ -87,6 +90,7 @@ def rows(
         Setting("stays", "Stays online in the background", _stays(settings.stays_online)),
         Setting("app", "Address for other devices", safe(settings.app_address, 60) or "none"),
         Setting("theme", "Theme (of the app)", dict(THEMES).get(theme, theme)),
+        Setting("keys", "Keys (of the app)", f"{own_keys} of your own" if own_keys else "as usual"),
         *shown,
     )
 
@@ -153,9 +157,18 @@ def read(key: str, text: str) -> dict[str, object]:
         case "inbox":
             if len(bare.encode(errors="replace")) > _INBOX_MAX:
                 raise EntryError("this path is too long")
+            if bare:
+                _need_path(bare)
             return {"inbox": bare}
         case _:
             return {"app_address": bare}
+
+
+def _need_path(bare: str) -> None:
+    try:
+        expanded(bare)
+    except FileError as error:
+        raise EntryError(str(error)) from None
 
 
 def _whole(bare: str, most: int, what: str) -> int:

@@ -4,8 +4,10 @@ Amounts are credits; balances are from our side, positive = the friend owes us.
 Source: tui.md §8; design R8.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from offset_engine.activity import names_of
 from offset_engine.client import (
     Currency,
     CurrencyReport,
@@ -14,7 +16,7 @@ from offset_engine.client import (
     PublicKey,
 )
 from offset_engine.notebook import Notebook
-from offset_engine.text import clip_cells, fingerprint, safe, skeleton
+from offset_engine.text import clip_cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +38,23 @@ class Line:
     pending_in: int
     """Credits frozen in payments that arrive through this friend."""
     is_open: bool
+    """Payments of others may pass; between the two of us they do either way."""
     is_removing: bool
+    is_usable: bool = True
+    """Something can pass once both are online: nothing but being offline is in the way."""
 
     @property
     def can_be_paid(self) -> int:
         """Most that can still arrive through this friend."""
+        if not self.is_usable:
+            return 0
         return max(self.i_grant - (self.balance or 0) - self.pending_in, 0)
 
     @property
     def can_pay(self) -> int | None:
         """Most that can still leave through this friend, if they keep their word; None = not known."""
+        if not self.is_usable:
+            return 0
         if self.granted is None:
             return None
         return max(self.granted + (self.balance or 0) - self.pending_out, 0)
@@ -65,26 +74,12 @@ class Net:
     pending_in: int
     can_be_paid: int
     can_pay: int | None
-    """None = no friend said what they grant."""
+    """None = no friend through whom something can pass said what they grant."""
 
 
 def friend_names(report: NodeReport) -> dict[PublicKey, str]:
     """What to call each friend: the name, with the fingerprint where two look alike or there is none."""
-    looks: dict[str, int] = {}
-    for friend in report.friends:
-        look = skeleton(friend.name)
-        looks[look] = looks.get(look, 0) + 1
-    return {
-        friend.public_key: _name(friend, is_unique=looks[skeleton(friend.name)] == 1)
-        for friend in report.friends
-    }
-
-
-def _name(friend: FriendReport, *, is_unique: bool) -> str:
-    shown = safe(friend.name, 24).strip()
-    if shown and is_unique:
-        return shown
-    return f"{shown} {fingerprint(friend.public_key)}".strip()
+    return names_of(report)
 
 
 def lines_of(friend: FriendReport, name: str, notebook: Notebook) -> tuple[Line, ...]:
@@ -120,6 +115,17 @@ def _line(
         one.remote_pending_debt,
         one.is_open,
         one.is_removing,
+        _is_sound(friend) and one.balance is not None and not one.is_removing,
+    )
+
+
+def _is_sound(friend: FriendReport) -> bool:
+    """Whether anything new can be signed with a friend once both are online."""
+    return (
+        friend.is_enabled
+        and friend.is_consistent
+        and not friend.is_quarantined
+        and not friend.is_unreadable
     )
 
 
@@ -143,7 +149,6 @@ def nets(lines: tuple[Line, ...], order: tuple[Currency, ...] = ()) -> tuple[Net
 
 def _net(currency: Currency, lines: list[Line]) -> Net:
     balances = [line.balance or 0 for line in lines]
-    known = [line.can_pay for line in lines if line.can_pay is not None]
     return Net(
         currency,
         sum(balances),
@@ -151,9 +156,16 @@ def _net(currency: Currency, lines: list[Line]) -> Net:
         -sum(one for one in balances if one < 0),
         sum(line.pending_out for line in lines),
         sum(line.pending_in for line in lines),
-        sum(line.can_be_paid for line in lines if line.is_open),
-        sum(known) if known else None,
+        sum(line.can_be_paid for line in lines),
+        sum_of_told(lines),
     )
+
+
+def sum_of_told(lines: Iterable[Line]) -> int | None:
+    """About how much can be paid through these; None if something could pass but nobody said how much."""
+    usable = [line for line in lines if line.is_usable]
+    known = [line.can_pay for line in usable if line.can_pay is not None]
+    return sum(known) if known or not usable else None
 
 
 def clip_name(name: str, cells: int) -> str:

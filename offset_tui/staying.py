@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from offset_engine.errors import OffsetError
-from offset_tui.dialogs.pick import Pick
+from offset_tui.dialogs.pick import Decide
 from offset_tui.doors import CardKind, OpenCard
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def is_open_question(app: "OffsetApp", card: OpenCard) -> bool:
 
 async def ask(app: "OffsetApp") -> None:
     """Ask, and do it; whoever does not answer is asked the next time. Call it in a worker."""
-    choice = await app.push_screen_wait(Pick("Stay online?", _QUESTION, _CHOICES))
+    choice = await app.push_screen_wait(Decide("Stay online?", _QUESTION, _CHOICES))
     if choice is not None:
         await decide(app, stays=choice == "yes")
 

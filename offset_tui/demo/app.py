@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from rich.text import Text
 from textual import work
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
 
@@ -17,6 +17,7 @@ from offset_tui.app import OffsetApp
 from offset_tui.demo.chat import ChatScreen
 from offset_tui.demo.tour import STEPS, Facts, Tour
 from offset_tui.dialogs.base import Confirm
+from offset_tui.keymap import pick
 
 _WELCOME: Final = (
     "You are Eve. Bob bakes, Charli makes chocolate, Daniel repairs cars."
@@ -44,21 +45,7 @@ class TourPanel(Static):
 class DemoApp(OffsetApp):
     """See the module."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "m", "chat", "Chat", id="village.chat", tooltip="Read and write in the village chat."
-        ),
-        Binding("t", "tour", "Tour", id="village.tour", show=False, tooltip="Show the tour again."),
-        Binding(
-            "escape",
-            "hide_tour",
-            "Hide tour",
-            id="village.hide",
-            show=False,
-            priority=True,
-            tooltip="Hide the tour.",
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("village.chat", "village.tour", "village.hide")]
     tour: Tour
 
     def __init__(self, *args: object, **more: object) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Static
 
 from offset_engine import files
@@ -19,6 +19,7 @@ from offset_engine.text import money_text, safe
 from offset_tui.dialogs.base import Ask, Notice
 from offset_tui.dialogs.pick import Pick
 from offset_tui.doors import ChatLine, VillageChat
+from offset_tui.keymap import pick
 from offset_tui.screens.base import CardScreen
 from offset_tui.session import Session, Snapshot
 from offset_tui.widgets.table import Column, KeyedTable, Row
@@ -39,11 +40,7 @@ class ChatScreen(CardScreen):
 
     SECTION = ""
     TOPIC = "village"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "write", "Write", id="chat.write", tooltip="Write to a neighbour."),
-        Binding("b", "buy", "Buy", id="chat.buy", tooltip="Ask a neighbour to sell you something."),
-        Binding("y", "copy", "Copy", id="chat.copy", tooltip="Copy the text that came with it."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("chat.write", "chat.buy", "chat.copy")]
 
     def __init__(self, chat: VillageChat) -> None:
         super().__init__()
@@ -66,7 +63,7 @@ class ChatScreen(CardScreen):
             table.select(str(newest.number))
 
     def _row(self, line: ChatLine) -> Row:
-        who = "you" if line.sender == self._chat.you else line.sender
+        who = "you" if line.sender == self._chat.you else safe(line.sender, 24)
         return Row(
             str(line.number),
             (who, Text(_words_of(line.artifact, self.session), "bold"), self._message(line)),
@@ -103,7 +100,7 @@ class ChatScreen(CardScreen):
             self.flash("sent to your terminal's clipboard")
 
     async def _neighbour(self, title: str) -> str | None:
-        names = [(name, name) for name in self._chat.names]
+        names = [(name, safe(name, 40)) for name in self._chat.names]
         return await self.app.push_screen_wait(Pick(title, "", names))
 
     @work
@@ -113,7 +110,7 @@ class ChatScreen(CardScreen):
         if name is None:
             return
         text = await self.app.push_screen_wait(
-            Ask(f"To {name}", "Your message or text:", length=8_000)
+            Ask(f"To {safe(name, 40)}", "Your message or text:", length=8_000)
         )
         if text:
             self._chat.send(name, text)
@@ -152,7 +149,7 @@ async def hand_over(app: "OffsetApp", content: files.Content) -> str | None:
         return None
     name = _seller(app.session, chat, content)
     if name is None:
-        names = [(one, one) for one in chat.names]
+        names = [(one, safe(one, 40)) for one in chat.names]
         name = await app.push_screen_wait(Pick("Give it to", "", names))
     if name is not None:
         chat.send(name, files.to_text(content))

@@ -17,10 +17,10 @@ def run_demo(args: argparse.Namespace) -> int:
     Args:
         args: the flags of the app (see `main.run_app`) and `seed`.
     """
-    log = log_path()
+    options, log = options_of(args), log_path()
     with logs.written_to("info", str(log)), faults_to_the_log():
         directory = None if args.app_store is None else Path(args.app_store)
         door = VillageDoor(args.seed, directory)
-        app = DemoApp(door, options_of(args), driver_class=safe_driver())
+        app = DemoApp(door, options, driver_class=safe_driver())
         app.log_path = log
         return show(app, door.close_all)

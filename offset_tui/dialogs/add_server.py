@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Button, Static
 
 from offset_engine.client import NAME_BYTES_MAX, Command, NodeReport, PublicKey, RelayAddress
@@ -17,6 +17,7 @@ from offset_engine.text import fingerprint, safe
 from offset_tui import servers
 from offset_tui.dialogs.base import Dialog
 from offset_tui.dialogs.importing import read_text_or_path
+from offset_tui.keymap import pick
 from offset_tui.widgets.inputs import LineInput, PasteArea, PasteRefused, Problem
 from offset_tui.widgets.tick import Tick
 
@@ -28,9 +29,7 @@ class AddServerDialog(Dialog[tuple[Command, ...] | None]):
 
     IS_ARMED_LATE: ClassVar[bool] = False
     FIRST: ClassVar[str] = "#paste"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", id="dialog.cancel", tooltip="Add nothing."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("dialog.leave")]
 
     def __init__(self, report: NodeReport) -> None:
         super().__init__("Add a server")

@@ -3,9 +3,12 @@
 Source: apps.md RMP-37; design R25.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
+from offset_engine.disk import expanded
+from offset_engine.errors import FileError
 from offset_engine.text import iso_local, safe
 from offset_tui.dialogs.fields import Field, FieldsDialog, Filled
 from offset_tui.screens.base import CardScreen
@@ -25,15 +28,23 @@ def suggested_path(name: str, now_ms: int) -> str:
 
 
 def file_of(typed: str) -> Path:
-    """The file a typed path means."""
-    return Path(typed.strip()).expanduser()
+    """The file a typed path means.
+
+    Raises:
+        FileError: no file can be meant.
+    """
+    return expanded(typed.strip())
 
 
 def problem_of(path: str, passphrase: str, again: str | None = None) -> str:
     """Why a backup cannot be written like this; "" if it can be tried."""
     if not path.strip():
         return "say where to write the file"
-    if file_of(path).exists():
+    try:
+        file = file_of(path)
+    except FileError as error:
+        return str(error)
+    if os.path.lexists(file):
         return "this file exists; a backup never replaces one: choose another name"
     if not passphrase:
         return "a backup needs a passphrase: without one anybody who finds the file has the card"
@@ -44,6 +55,8 @@ def problem_of(path: str, passphrase: str, again: str | None = None) -> str:
 
 async def back_up(screen: CardScreen, name: str) -> bool:
     """Ask, write, and say where it is; call it in a worker. False if it was not written."""
+    if not screen.may_change():
+        return False
     app = screen.host
     known = {one.name: one for one in await app.door.cards()}
     rows = [
@@ -58,7 +71,11 @@ async def back_up(screen: CardScreen, name: str) -> bool:
     )
     if filled is None:
         return False
-    path = file_of(filled.text("path"))
+    try:
+        path = file_of(filled.text("path"))
+    except FileError as problem:
+        screen.flash(str(problem), is_error=True)
+        return False
     own = filled.texts.get("card") or None
     screen.flash("writing the backup; that takes a moment")
     is_written, _ = await screen.do(

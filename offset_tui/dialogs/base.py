@@ -1,7 +1,8 @@
 """What all dialogs share: they start on Cancel, ignore keys for a moment, and close with q or Escape.
 
-A doubled or held Enter must never go through a question that has just appeared, so a dialog is armed only
-after 400 ms, and Enter only presses the button that has the focus. Source: tui.md §0 rule 9, §9.
+A doubled or held key must never go through a question that has just appeared, so a dialog is armed only
+after 400 ms without any key, and Enter only presses the button that has the focus. Keys that come faster
+than fingers are a paste: they answer nothing. Source: tui.md §0 rule 9, §9.
 """
 
 import time
@@ -10,29 +11,43 @@ from typing import ClassVar, Final, Generic, TypeVar
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from offset_tui.keymap import pick
 from offset_tui.widgets.inputs import LineInput, Problem
 
 ARMED_AFTER_S: Final = 0.4
+"""Silence that arms a dialog, seconds: every key that comes too early starts it anew."""
+BURST_S: Final = 0.05
+"""Two different keys closer together than this, in seconds, are pasted and not pressed."""
 _R = TypeVar("_R")
+
+
+class Burst:
+    """Tells what is pasted without brackets from what is pressed; a held key is neither."""
+
+    def __init__(self) -> None:
+        self._last: events.Key | None = None
+        self.count = 0
+        """Keys heard that differ from the one before."""
+
+    def heard(self, event: events.Key) -> bool:
+        """Whether this key came right after another one that writes something."""
+        last, self._last = self._last, event
+        if last is not None and last.key == event.key:
+            return False
+        self.count += 1
+        # When they were read, which a busy app does not stretch.
+        return last is not None and bool(last.character) and event.time - last.time < BURST_S
 
 
 class Dialog(ModalScreen[_R], Generic[_R]):
     """A question over the screen; subclasses give `lines` and `answers`."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "escape,q",
-            "cancel",
-            "Cancel",
-            id="dialog.cancel",
-            tooltip="Close without doing anything.",
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("dialog.cancel")]
     IS_ARMED_LATE: ClassVar[bool] = True
     """Whether keys are ignored at first; off for dialogs that only show something."""
     FIRST: ClassVar[str] = "#cancel"
@@ -42,6 +57,8 @@ class Dialog(ModalScreen[_R], Generic[_R]):
         super().__init__()
         self._title = title
         self._opened = 0.0
+        self._silent_since = 0.0
+        self._burst = Burst()
 
     def compose(self) -> ComposeResult:
         """Title, a body that scrolls, and answers that stay."""
@@ -62,7 +79,7 @@ class Dialog(ModalScreen[_R], Generic[_R]):
 
     def on_mount(self) -> None:
         """Start to count."""
-        self._opened = time.monotonic()
+        self._opened = self._silent_since = time.monotonic()
         first = self.query(self.FIRST)
         if first:
             first.first().focus()
@@ -70,14 +87,23 @@ class Dialog(ModalScreen[_R], Generic[_R]):
     @property
     def is_armed(self) -> bool:
         """Whether keys do anything yet."""
-        return not self.IS_ARMED_LATE or time.monotonic() - self._opened >= ARMED_AFTER_S
+        return not self.IS_ARMED_LATE or time.monotonic() - self._silent_since >= ARMED_AFTER_S
 
     async def _on_key(self, event: events.Key) -> None:
-        if not self.is_armed:
+        is_pasted = self.IS_ARMED_LATE and self._burst.heard(event)
+        if is_pasted or not self.is_armed:
+            self._silent_since = time.monotonic()
             event.stop()
             event.prevent_default()
             return
+        if self.decided(event):
+            event.stop()
+            return
         await super()._on_key(event)
+
+    def decided(self, event: events.Key) -> bool:
+        """Whether a key that came while the dialog was armed was its answer."""
+        return False
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nothing happens before the dialog is armed."""
@@ -119,11 +145,18 @@ class Confirm(Dialog[bool]):
         """Yes."""
         self.dismiss(True)
 
-    def on_key(self, event: events.Key) -> None:
+    @property
+    def is_armed(self) -> bool:
+        """Later if the key that opened it says yes: a held key begins to repeat only after half a second."""
+        once_more_s = 0.0 if self._key == "y" else ARMED_AFTER_S
+        return super().is_armed and time.monotonic() - self._opened >= ARMED_AFTER_S + once_more_s
+
+    def decided(self, event: events.Key) -> bool:
         """The key that says yes."""
-        if self.is_armed and event.character == self._key:
-            event.stop()
+        is_yes = event.character == self._key
+        if is_yes:
             self.dismiss(True)
+        return is_yes
 
     def action_cancel(self) -> None:
         """No."""
@@ -135,9 +168,7 @@ class TypeToConfirm(Dialog[bool]):
 
     FIRST: ClassVar[str] = "#word"
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", id="dialog.cancel"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("dialog.leave")]
 
     def __init__(self, title: str, lines: Text | str, word: str, verb: str) -> None:
         super().__init__(title)
@@ -197,9 +228,7 @@ class Ask(Dialog[str | None]):
     FIRST: ClassVar[str] = "#line"
 
     IS_ARMED_LATE: ClassVar[bool] = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", id="dialog.cancel"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("dialog.leave")]
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import Final
 
 from offset_engine.client import Currency
 from offset_engine.text import money_text, safe
-from offset_tui.dialogs.pick import Pick
+from offset_tui.dialogs.pick import Decide
 from offset_tui.screens.base import CardScreen
 
 _USUAL: Final = (2, 0, 3, 5, 8)
@@ -55,7 +55,7 @@ async def fix_decimals(screen: CardScreen, currency: Currency, stated: int, amou
             f"This card uses {safe(currency)} for the first time. How many digits stand after the"
             " point? It stays like this."
         )
-        chosen = await screen.app.push_screen_wait(Pick("A new currency", question, options))
+        chosen = await screen.app.push_screen_wait(Decide("A new currency", question, options))
         if chosen is None:
             return False
         decimals = int(chosen)

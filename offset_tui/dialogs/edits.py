@@ -8,13 +8,14 @@ from typing import ClassVar, Generic, TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Button, Static
 
 from offset_engine.client import Rate
 from offset_engine.text import EntryError, format_amount, parse_rate, safe
 from offset_tui import people
 from offset_tui.dialogs.base import Dialog
+from offset_tui.keymap import pick
 from offset_tui.state import Line
 from offset_tui.widgets.inputs import AmountInput, LineInput, PasteRefused, Problem
 
@@ -26,9 +27,7 @@ class EditDialog(Dialog[_V | None], Generic[_V]):
 
     IS_ARMED_LATE: ClassVar[bool] = False
     FIRST: ClassVar[str] = "#value"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", id="dialog.cancel"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("dialog.leave")]
 
     def __init__(self, title: str, lines: str) -> None:
         super().__init__(title)

@@ -9,10 +9,11 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Button, Static
 
 from offset_tui.dialogs.base import Dialog
+from offset_tui.keymap import pick
 from offset_tui.widgets.inputs import LineInput, Problem
 from offset_tui.widgets.tick import Tick
 
@@ -59,9 +60,7 @@ class FieldsDialog(Dialog[Filled | None]):
     """See the module."""
 
     IS_ARMED_LATE: ClassVar[bool] = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", id="dialog.cancel", tooltip="Close without saving."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("dialog.leave")]
 
     def __init__(
         self,

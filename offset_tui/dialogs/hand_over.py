@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Static
 
 from offset_engine.client import Commit
 from offset_tui.dialogs.share import ShareScreen
+from offset_tui.keymap import pick
 
 _AFTER = (
     "Give this to the seller: it lets them collect. Nobody else should have it.\n"
@@ -23,11 +24,7 @@ _AFTER = (
 class HandOverScreen(ShareScreen):
     """See the module."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "h", "handed", "Handed over", id="share.handed", tooltip="The seller has the commit."
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("share.handed")]
 
     def __init__(self, commit: Commit, caption: str, handed: Callable[[], None]) -> None:
         super().__init__(commit, caption, _AFTER)

@@ -3,20 +3,23 @@
 Source: design R48; tui.md §10.
 """
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Button, Static
 
 from offset_engine import files
+from offset_engine.disk import expanded
 from offset_engine.errors import FileError
 from offset_engine.files import Artifact
 from offset_engine.text import safe
 from offset_tui import reviews
 from offset_tui.dialogs.base import Dialog
+from offset_tui.keymap import pick
 from offset_tui.widgets.inputs import PasteArea, PasteRefused, Problem
 
 _WHAT = (
@@ -36,8 +39,14 @@ def read_text_or_path(typed: str) -> list[Artifact]:
         raise FileError("paste a text first, or type the path of a file")
     is_path = "\n" not in bare and len(bare) < 1024 and not bare.lower().startswith("offset1:")
     if is_path and (bare.startswith(("/", "~", ".")) or Path(bare).suffix) and "{" not in bare:
-        path = Path(bare).expanduser()
-        if path.exists() or bare.startswith(("/", "~", "./", "../")):
+        looks_like_one = bare.startswith(("/", "~", "./", "../"))
+        try:
+            path = expanded(bare)
+        except FileError:
+            if looks_like_one:
+                raise
+            return reviews.read(typed)
+        if looks_like_one or os.path.lexists(path):
             return files.load_any(path)
     return reviews.read(typed)
 
@@ -48,10 +57,7 @@ class ImportDialog(Dialog[list[Artifact] | None]):
     FIRST: ClassVar[str] = "#paste"
 
     IS_ARMED_LATE: ClassVar[bool] = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "Cancel", id="dialog.cancel"),
-        Binding("ctrl+o", "take", "Open", id="import.take", tooltip="Open what is in the box."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("dialog.leave", "import.take")]
 
     def __init__(self, title: str = "Import", what: str = _WHAT) -> None:
         super().__init__(title)

@@ -40,4 +40,11 @@ class Pick(Dialog[str | None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Chosen."""
         event.stop()
-        self.dismiss(event.option.id)
+        if self.is_armed:
+            self.dismiss(event.option.id)
+
+
+class Decide(Pick):
+    """Options that have consequences: a key meant for what was shown before must not choose one."""
+
+    IS_ARMED_LATE: ClassVar[bool] = True

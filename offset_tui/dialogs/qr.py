@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content as Shown
 from textual.screen import ModalScreen
@@ -18,6 +18,7 @@ from textual.widgets import Static
 
 from offset_engine.files import Content
 from offset_engine.text import safe
+from offset_tui.keymap import pick
 from offset_tui.qr.fit import Plan, Unfit, fit_content, fit_text
 from offset_tui.qr.widget import QrWidget
 
@@ -41,18 +42,7 @@ class QrScreen(ModalScreen[None]):
     QrScreen ToastHolder, QrScreen Toast { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,escape", "close", "Back", id="qr.close", tooltip="Close the code."),
-        Binding(
-            "space", "pause", "Pause", id="qr.pause", tooltip="Stop turning the parts, or go on."
-        ),
-        Binding("left", "step(-1)", "Part before", id="qr.before", tooltip="Show the part before."),
-        Binding("right", "step(1)", "Next part", id="qr.next", tooltip="Show the next part."),
-        Binding(
-            "t", "words", "Text", id="qr.words", tooltip="Show the code alone, or the words too."
-        ),
-        Binding(
-            "i", "invert", "Invert", id="qr.invert", tooltip="For light terminals without colours."
-        ),
+        *pick("qr.close", "qr.pause", "qr.before", "qr.next", "qr.words", "qr.invert")
     ]
 
     def __init__(

@@ -8,16 +8,18 @@ from typing import ClassVar, Final
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from offset_engine import files
+from offset_engine.disk import expanded
 from offset_engine.errors import OffsetError
 from offset_engine.files import RemoteCard
 from offset_engine.text import safe
 from offset_tui.dialogs.base import Ask
+from offset_tui.keymap import pick
 
 _WARNING: Final = (
     "SECRET. Whoever has this text can use the card as far as its permissions go. Bring it to the other device"
@@ -29,11 +31,7 @@ _KEYS: Final = "f write to a file (only you can read it), s show the text here, 
 class SecretShareScreen(ModalScreen[None]):
     """See the module."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "close", "Done", id="secret.close", tooltip="Done with it."),
-        Binding("f", "file", "File", id="secret.file", tooltip="Write it to a file."),
-        Binding("s", "reveal", "Show", id="secret.show", tooltip="Show the text on the screen."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("secret.close", "secret.file", "secret.show")]
 
     def __init__(self, content: RemoteCard, caption: str) -> None:
         super().__init__()
@@ -70,8 +68,8 @@ class SecretShareScreen(ModalScreen[None]):
     def _write(self, typed: str | None) -> None:
         if not typed:
             return
-        path = Path(typed).expanduser()
         try:
+            path = expanded(typed)
             files.write(path, self._content)
         except OffsetError as problem:
             self._say(str(problem))

@@ -9,16 +9,18 @@ from typing import ClassVar
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from offset_engine import files
+from offset_engine.disk import expanded
 from offset_engine.errors import OffsetError
 from offset_engine.files import Content
 from offset_engine.text import safe
 from offset_tui.dialogs.base import Ask
+from offset_tui.keymap import pick
 
 TEXT_COLUMNS = 64
 
@@ -27,17 +29,7 @@ class ShareScreen(ModalScreen[str | None]):
     """The text itself, full screen without borders so that a terminal can select it, and the other ways."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "close", "Back", id="share.close", tooltip="Close this."),
-        Binding(
-            "y,c",
-            "copy",
-            "Copy",
-            id="share.copy",
-            tooltip="Send the text to your terminal's clipboard.",
-        ),
-        Binding("f", "file", "File", id="share.file", tooltip="Write the text to a file."),
-        Binding("v", "qr", "QR", id="share.qr", tooltip="Show it as a QR code."),
-        Binding("m", "give", "Give", id="share.give", tooltip="Give it to a neighbour of the practice village."),
+        *pick("share.close", "share.copy", "share.file", "share.qr", "share.give")
     ]
 
     def __init__(self, content: Content, caption: str, after: str = "") -> None:
@@ -90,8 +82,8 @@ class ShareScreen(ModalScreen[str | None]):
     def _write(self, typed: str | None) -> None:
         if not typed:
             return
-        path = Path(typed).expanduser()
         try:
+            path = expanded(typed)
             files.write(path, self.content_shared)
         except OffsetError as problem:
             self._say(str(problem))

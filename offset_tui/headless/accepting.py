@@ -41,13 +41,14 @@ from offset_engine.files import (
 )
 from offset_engine.introducing import accept_answer, accept_invite
 from offset_engine.programs import card_flags
-from offset_engine.programs.arguments import Commands, Json, Output, RefusedError
+from offset_engine.programs.arguments import Commands, Json, Output, RefusedError, UsageError
 from offset_engine.programs.control.session import NotPossibleError
 from offset_engine.text import safe
 from offset_tui import people, proof_words, servers
 from offset_tui.headless import flags
 from offset_tui.headless.artifacts import given, kinds
 from offset_tui.headless.befriending import (
+    agree_on_changes,
     agree_on_decimals,
     card_lines,
     friendship_values,
@@ -60,7 +61,7 @@ from offset_tui.headless.befriending import (
 from offset_tui.headless.friends import add_card_of
 from offset_tui.headless.printing import facts
 from offset_tui.headless.selling import hold_commit, take_commit, until_ms
-from offset_tui.headless.session import Twin, UsageError, add_flags, on_card
+from offset_tui.headless.session import Twin, add_flags, on_card
 from offset_tui.past import HISTORY_PAGES_MAX, entries
 from offset_tui.proof_words import Proof
 
@@ -171,6 +172,7 @@ async def _invite(twin: Twin, invite: Invite) -> None:
     is_known = bool(known_name(twin, card.public_key))
     grants = await grants_for(twin, name, card.terms, is_known=is_known)
     made = accept_invite(report, invite, twin.session.name, name, grants)
+    await agree_on_changes(twin, made, name)
     await agree_on_decimals(twin, card.terms)
     await introduce(twin, made, card.terms)
     if made.answer is None:
@@ -193,13 +195,16 @@ async def _answer(twin: Twin, answer: Answer) -> None:
     lines += [f"  trusts you up to {reading(twin, one)}" for one in card.terms]
     twin.say(lines)
     name = name_for(twin, card, sent.name if sent is not None else "")
-    made = accept_answer(twin.report, answer, book.invites, name)
+    made = accept_answer(twin.report, answer, book.invites, name, book.answered)
+    await agree_on_changes(twin, made, name)
     await agree_on_decimals(twin, card.terms)
     await introduce(twin, made, card.terms)
-    await twin.keep(twin.session.notebook.without_invite(answer.invite_hash))
+    await twin.keep(twin.session.notebook.with_answer(answer.invite_hash, made.friend))
+    said = "is your friend now: you can pay each other as soon as both are online"
+    if made.is_known:
+        said = "is your friend already: what was new in it counts now"
     twin.output.result(
-        {"kind": "answer", **friendship_values(twin, made, name)},
-        f"{safe(name, 24)} is your friend now: you can pay each other as soon as both are online",
+        {"kind": "answer", **friendship_values(twin, made, name)}, f"{safe(name, 24)} {said}"
     )
 
 

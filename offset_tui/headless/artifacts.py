@@ -7,8 +7,6 @@ import re
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from offset_engine.cards import is_backup
-from offset_engine.disk import path_of
 from offset_engine.errors import FileError
 from offset_engine.files import Artifact, Content, kind_of_content, load_any, read_any
 from offset_engine.programs.arguments import read_input
@@ -27,8 +25,6 @@ def given(place: str) -> list[Content]:
         return [one.content for one in _pasted(read_input("-"), "standard input")]
     if _PASTED.match(place):
         return [one.content for one in _pasted(place, "this text")]
-    if "\0" not in place and place and path_of(place).is_file() and is_backup(path_of(place)):
-        raise FileError(f"{place} is a backup of a card: offset restore makes a card of it")
     return [one.content for one in load_any(place)]
 
 

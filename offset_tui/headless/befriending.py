@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from offset_engine.client import NAME_BYTES_MAX, Batch, Currency, PublicKey
 from offset_engine.files import FriendCard, Terms
-from offset_engine.introducing import Grant, Introduction
-from offset_engine.programs.arguments import Json, RefusedError
+from offset_engine.introducing import Changes, Grant, Introduction, changes_of
+from offset_engine.programs.arguments import Json, RefusedError, UsageError
 from offset_engine.programs.control.session import NotPossibleError, ask, has_person
 from offset_engine.text import fingerprint, fingerprint_words, quoted, readings_text, safe, skeleton
 from offset_tui import people, state
 from offset_tui.headless import flags
-from offset_tui.headless.session import Twin, UsageError
+from offset_tui.headless.session import Twin
 
 _UNSTATED = 255
 
@@ -29,7 +29,7 @@ def name_for(twin: Twin, card: FriendCard, suggested: str = "") -> str:
 
     Raises:
         UsageError: nobody says it.
-        NotPossibleError: another friend's name looks the same.
+        NotPossibleError: another friend's name looks the same, or this friend has another one already.
     """
     known = known_name(twin, card.public_key)
     name: str = twin.args.name or known or people.typable(suggested or card.name).strip()
@@ -44,6 +44,11 @@ def name_for(twin: Twin, card: FriendCard, suggested: str = "") -> str:
             raise NotPossibleError(
                 f"there is a friend called {quoted(one.name)} already: choose a name with --name"
             )
+    if known:
+        raise NotPossibleError(
+            f"this is the card of your friend {quoted(known)}: leave out --name if you mean them, or give "
+            "them another name with offset friend rename first"
+        )
     return name
 
 
@@ -144,6 +149,42 @@ async def _asked(name: str, terms: Terms) -> str:
         return flags.an_amount(typed)
     except argparse.ArgumentTypeError as error:
         raise UsageError(str(error)) from None
+
+
+# --- who is a friend already --------------------------------------------------------------------
+
+
+async def agree_on_changes(twin: Twin, made: Introduction, name: str) -> None:
+    """Ask before anything changes about somebody who is a friend already.
+
+    Raises:
+        RefusedError: declined.
+        UsageError: nobody can be asked.
+    """
+    changes = changes_of(twin.report, made)
+    if not changes:
+        return
+    who = safe(name, 24)
+    twin.say([f"{who} is your friend already; this changes:", *_change_lines(twin, changes)])
+    if not await twin.agrees(f"{who} is your friend already. Make these changes?"):
+        raise RefusedError("nothing was changed: you declined", {"status": "declined"})
+
+
+def _change_lines(twin: Twin, changes: Changes) -> list[str]:
+    lines: list[str] = []
+    if changes.has_relays:
+        for which, relays in (("now", changes.relays_before), ("then", changes.relays_after)):
+            lines += [
+                f"  relay {which}: {people.server_words(one.address)} (key {fingerprint(one.public_key)})"
+                for one in relays
+            ]
+    for limit in changes.limits:
+        before = "not in use"
+        if limit.before is not None:
+            before = twin.money(limit.before, limit.currency)
+        after = twin.money(limit.after, limit.currency)
+        lines.append(f"  the most they may owe you: {before} now, {after} then")
+    return lines
 
 
 # --- doing it -----------------------------------------------------------------------------------

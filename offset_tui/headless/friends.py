@@ -30,7 +30,7 @@ from offset_engine.client import (
 )
 from offset_engine.files import FriendCard, Terms, Token, to_json_line, write
 from offset_engine.introducing import Grant, add_card
-from offset_engine.programs.arguments import Commands, Json, RefusedError
+from offset_engine.programs.arguments import Commands, Json, RefusedError, UsageError
 from offset_engine.programs.control.session import NotPossibleError, need_new
 from offset_engine.programs.control.showing import friend_values
 from offset_engine.text import (
@@ -46,6 +46,7 @@ from offset_tui import people, state
 from offset_tui.headless import flags
 from offset_tui.headless.artifacts import given_one
 from offset_tui.headless.befriending import (
+    agree_on_changes,
     agree_on_decimals,
     card_lines,
     friend_words,
@@ -56,7 +57,7 @@ from offset_tui.headless.befriending import (
 )
 from offset_tui.headless.looking import friends_table
 from offset_tui.headless.printing import facts, merged
-from offset_tui.headless.session import Act, Before, Twin, UsageError, add_action
+from offset_tui.headless.session import Act, Before, Twin, add_action
 
 _Argument: TypeAlias = tuple[str, str]
 _NAME: Final = ("name", "NAME")
@@ -99,7 +100,8 @@ def add_parsers(commands: Commands) -> None:
     told.add_argument("amount", type=flags.an_amount, metavar="AMOUNT", help="as they said")
     flags.add_yes(add("remove", "Forget a friend and what is owed.", _remove, _NAME))
     flags.add_yes(add("reset", "Accept a friend's balances after a conflict.", _reset, _NAME))
-    flags.add_yes(add("dispute", "Propose balances when a friend cannot be read.", _dispute, _NAME))
+    what = "Settle anew with a friend whose messages cannot be read: both propose, one accepts."
+    flags.add_yes(add("dispute", what, _dispute, _NAME))
     flags.add_out(add("token", "Print what a friend signed last.", _token, _NAME), "it")
 
 
@@ -238,6 +240,7 @@ async def add_card_of(twin: Twin, card: FriendCard) -> None:
     elif args.fee is not None or getattr(args, "currency", None) is not None:
         raise UsageError("--currency and --fee need --limit: the most they may owe you")
     made = add_card(twin.report, card, name, grants)
+    await agree_on_changes(twin, made, name)
     used = tuple(one for one in terms if any(one.currency == g.currency for g in grants))
     await agree_on_decimals(twin, [one for one in used if one in card.terms])
     has_news = bool(made.batch.commands)

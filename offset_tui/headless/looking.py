@@ -4,6 +4,7 @@ Source: apps.md §5 S1, S2, S6, S11; RMP-08, RMP-33 to RMP-35.
 """
 
 import argparse
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,10 +20,10 @@ from offset_engine.client import (
     ServerReport,
     ServerState,
 )
-from offset_engine.disk import path_of
+from offset_engine.disk import expanded
 from offset_engine.files import to_text
 from offset_engine.notebook import NOTE_BYTES_MAX
-from offset_engine.programs.arguments import Commands, Json
+from offset_engine.programs.arguments import Commands, Json, UsageError
 from offset_engine.programs.control.session import NotPossibleError
 from offset_engine.programs.control.showing import friend_values, pay_values, server_values
 from offset_engine.text import fingerprint, format_amount, iso_local, safe
@@ -30,7 +31,7 @@ from offset_tui import needs, people, proof_words, state
 from offset_tui.headless.flags import an_id
 from offset_tui.headless.paying import payments, picked
 from offset_tui.headless.printing import credits_or_none, facts, id_bytes, pay_json, short, table
-from offset_tui.headless.session import Twin, UsageError, add_command
+from offset_tui.headless.session import Twin, add_command
 from offset_tui.past import HISTORY_PAGES_MAX, entries, write_bundle
 from offset_tui.state import Line, Net
 
@@ -283,10 +284,10 @@ async def _everything(twin: Twin) -> tuple[Entry, ...]:
 def _entry_values(twin: Twin, entry: Entry) -> dict[str, Json]:
     (row,) = activity.rows([entry], twin.session.decimals)
     values: dict[str, Json] = {
-        key: text for key, text in row.items() if key not in ("amount", "fee", "credits")
+        key: text for key, text in row.items() if key not in ("credits", "fee_credits")
     }
-    values |= {"amount": str(entry.amount), "fee": str(entry.fee)}
-    del values["fee_credits"]
+    values |= {"amount": row["credits"], "fee": row["fee_credits"]}
+    values["asked"] = values.pop("asked_credits")
     values["id"] = id_bytes(entry.reference).hex() if entry.reference else None
     digits = None if entry.currency is None else twin.session.decimals(entry.currency)
     return {**values, "decimals": digits, "live": entry.is_live, "needs_owner": entry.needs_owner}
@@ -392,8 +393,8 @@ def _seller(twin: Twin, invoice: Invoice) -> str:
 
 
 def _export(twin: Twin, found: Sequence[_Proven]) -> list[str]:
-    target = path_of(twin.args.export).expanduser()
-    if target.exists() and not target.is_dir():
+    target = expanded(twin.args.export)
+    if os.path.lexists(target) and not target.is_dir():
         raise NotPossibleError(f"{target} is not a directory; receipts are written into one")
     written: list[str] = []
     for one in found:

@@ -11,13 +11,13 @@ from typing import Any, Final
 from offset_engine.cards import AppInfo, CardInfo, CardSettings, CardStore
 from offset_engine.files import Permissions, write
 from offset_engine.programs import card_flags
-from offset_engine.programs.arguments import Commands, Json, Output
+from offset_engine.programs.arguments import Commands, Json, Output, UsageError
 from offset_engine.programs.control.session import NotPossibleError, has_person, need_new
 from offset_engine.text import EntryError, fingerprint, safe
 from offset_tui import setting_words
 from offset_tui.headless import flags
 from offset_tui.headless.printing import facts, table
-from offset_tui.headless.session import UsageError, add_flags
+from offset_tui.headless.session import add_flags
 
 _SWITCHES: Final = {"collect": "auto_collect", "notify": "notifications", "stays": "stays_online"}
 _TYPED: Final = ("fee", "lock", "inbox", "app", "serve")
@@ -66,7 +66,9 @@ def _settings(args: argparse.Namespace, output: Output) -> None:
         settings = _changed(args, settings)
         store.save_settings(card.name, settings)
     used = tuple(one.currency for one in settings.currencies)
-    rows = [one for one in setting_words.rows(settings, used, "") if one.key != "theme"]
+    rows = [
+        one for one in setting_words.rows(settings, used, "") if one.key not in ("theme", "keys")
+    ]
     words = [(f"{one.key}", f"{one.now:<24} {one.title}") for one in rows]
     words.append(("serve", f"{safe(settings.serve_address, 60) or 'none':<24} Servers for others"))
     output.result(_setting_values(card, settings), "\n".join(facts(words)))

@@ -27,7 +27,7 @@ from offset_engine.client import (
     PayStage,
 )
 from offset_engine.files import to_text, verify_invoice, write
-from offset_engine.programs.arguments import Commands, Json, RefusedError
+from offset_engine.programs.arguments import Commands, Json, RefusedError, UsageError
 from offset_engine.programs.control.session import NotPossibleError, has_person, need_new
 from offset_engine.sentences import failure_sentence
 from offset_engine.text import iso_local, money_text, safe
@@ -35,7 +35,7 @@ from offset_tui import money_words, sale_words, state
 from offset_tui.headless import flags
 from offset_tui.headless.artifacts import given_one
 from offset_tui.headless.printing import facts, id_text, merged, pay_json, short, table
-from offset_tui.headless.session import Twin, UsageError, add_command
+from offset_tui.headless.session import Twin, add_command
 from offset_tui.money_words import Caution, Payer, Weight
 from offset_tui.past import HISTORY_PAGES_MAX, entries
 
@@ -63,7 +63,7 @@ def add_parsers(commands: Commands) -> None:
         "--max-fee",
         type=flags.an_amount,
         metavar="AMOUNT",
-        help="most to pay on top; 1 %% and one unit if not given",
+        help="most to pay on top; 1 %% and a tenth of a unit if not given",
     )
     pay.add_argument("--wait", action="store_true", help="go on until the receipt is here")
     pay.add_argument(
@@ -286,11 +286,13 @@ async def _agree_to_fee(twin: Twin, pay: PayReport) -> None:
 
     Raises:
         RefusedError: it was declined; the payment is given up.
-        NotPossibleError: nobody can be asked; the payment waits.
+        NotPossibleError: nobody can be asked, or the fee is above what `--yes` agrees to; the payment waits.
     """
     fee = _fee(twin, pay)
     identifier = short(pay.payment_id)
-    if not twin.args.yes and not has_person():
+    digits = twin.session.decimals(pay.invoice.currency)
+    is_too_dear = twin.args.yes and pay.fee > _max_fee(twin, pay.invoice, digits)
+    if is_too_dear or (not twin.args.yes and not has_person()):
         raise NotPossibleError(
             f"the payment waits for your consent to a fee of {fee}: "
             f"offset pay --confirm {identifier} agrees, offset pay --cancel {identifier} gives it up"

@@ -13,7 +13,7 @@ from offset_engine.client import (
     InvoiceTerms,
 )
 from offset_engine.files import to_qr_text, to_text, write
-from offset_engine.programs.arguments import Commands, Json, RefusedError
+from offset_engine.programs.arguments import Commands, Json, RefusedError, UsageError
 from offset_engine.programs.control.session import NotPossibleError, need_new
 from offset_engine.programs.convert import drawn_for
 from offset_engine.text import EntryError, iso_local, safe
@@ -30,7 +30,7 @@ from offset_tui.headless.printing import (
     table,
     time_text,
 )
-from offset_tui.headless.session import Twin, UsageError, add_command
+from offset_tui.headless.session import Twin, add_command
 from offset_tui.sale_words import Finding
 
 _DAY_S = 86_400

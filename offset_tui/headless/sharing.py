@@ -4,6 +4,7 @@ Source: apps.md §5 (Share), §7.5; design R9; tui.md §10, §11.
 """
 
 import argparse
+import os
 
 from offset_engine.disk import write_bytes
 from offset_engine.errors import FileError
@@ -16,8 +17,8 @@ from offset_engine.files import (
     to_text,
     write,
 )
-from offset_engine.introducing import invite_to, own_card
-from offset_engine.programs.arguments import Commands, Json, Output
+from offset_engine.introducing import NONCE_BYTES, invite_to, own_card
+from offset_engine.programs.arguments import Commands, Json, Output, UsageError
 from offset_engine.programs.control.session import NotPossibleError, need_new
 from offset_engine.programs.convert import drawn_for, png_of
 from offset_engine.text import fingerprint_words
@@ -25,7 +26,7 @@ from offset_tui import people, servers
 from offset_tui.headless import flags
 from offset_tui.headless.artifacts import given, kinds
 from offset_tui.headless.printing import merged
-from offset_tui.headless.session import Twin, UsageError, add_command
+from offset_tui.headless.session import Twin, add_command
 
 
 def add_parsers(commands: Commands) -> None:
@@ -97,7 +98,9 @@ async def _invite(twin: Twin) -> None:
     limit = twin.amount(typed_limit, currency, digits)
     terms = (Terms(currency, digits, limit),)
     name = twin.args.name or ""
-    invite, sent = invite_to(twin.report, twin.session.name, terms, twin.now_ms // 1_000, name)
+    nonce = os.urandom(NONCE_BYTES)
+    created_s = twin.now_ms // 1_000
+    invite, sent = invite_to(twin.report, twin.session.name, terms, created_s, name, nonce=nonce)
     await twin.session.use_currency(currency, digits)
     await twin.keep(twin.session.notebook.with_invite(sent))
     who = name or "them"

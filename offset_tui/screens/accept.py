@@ -19,6 +19,7 @@ from offset_engine.introducing import (
     SentInvite,
     accept_answer,
     accept_invite,
+    is_renewal,
 )
 from offset_engine.text import EntryError, fingerprint, fingerprint_words, readings_text, safe
 from offset_tui import people, state
@@ -122,6 +123,8 @@ class AcceptInviteScreen(IntroductionForm):
     """An invite somebody sent: look at it, set limits, get the answer to send back."""
 
     VERB = "Accept and make the answer"
+    # The one number that is asked for; the name is filled in already.
+    AUTO_FOCUS = "#limit0"
 
     def __init__(self, invite: Invite) -> None:
         super().__init__()
@@ -238,11 +241,19 @@ class AcceptAnswerScreen(IntroductionForm):
             (one for one in self.session.notebook.invites if one.invite_hash == wanted), None
         )
 
+    def _is_renewal(self) -> bool:
+        """Whether a friend answers again what made them one."""
+        session = self.session
+        return is_renewal(session.snapshot.report, self.answer, session.notebook.answered)
+
     def head(self) -> Text:
         """Who answers, and what each side grants."""
         shown = Text.assemble(("The answer to your invite\n", "bold underline"))
         shown.append_text(self.card_lines())
         sent = self._sent()
+        if self._is_renewal():
+            shown.append(f"This is your friend {self.known_name()}: only relays change.\n")
+            return shown
         if sent is None:
             return shown
         if sent.name:
@@ -269,7 +280,15 @@ class AcceptAnswerScreen(IntroductionForm):
         """It is ours, or answers nothing of this card."""
         if self.is_own():
             return "This is your own answer: send it to the person who invited you. q goes back."
+        if self._is_renewal():
+            return ""
         if self._sent() is None:
+            wanted = self.answer.invite_hash
+            if any(one.invite_hash == wanted for one in self.session.notebook.answered):
+                return (
+                    "This invite was answered already, and an invite makes one friend: make another one"
+                    " for this person."
+                )
             return (
                 "It answers no invite of this card that is still open: open it with the card that sent"
                 " the invite, ask for a new round, or press f to add the sender as a friend by hand."
@@ -289,7 +308,9 @@ class AcceptAnswerScreen(IntroductionForm):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """By hand only where nothing else is possible."""
         if action == "by_hand":
-            return self.host.has_session and self._sent() is None and not self.is_own()
+            if not self.host.has_session or self._is_renewal():
+                return False
+            return self._sent() is None and not self.is_own()
         return super().check_action(action, parameters)
 
     def action_by_hand(self) -> None:
@@ -303,8 +324,9 @@ class AcceptAnswerScreen(IntroductionForm):
         name = checked_name(self.text("name"), self.taken_names())
         session = self.session
         try:
+            book = session.notebook
             made = accept_answer(
-                session.snapshot.report, self.answer, session.notebook.invites, name
+                session.snapshot.report, self.answer, book.invites, name, book.answered
             )
         except OffsetError as problem:
             self.flash(str(problem), is_error=True)
@@ -312,9 +334,10 @@ class AcceptAnswerScreen(IntroductionForm):
         terms = self.answer.card.terms
         if not await self.may_count_differently(terms) or not await self.introduce(made, terms):
             return
-        book = session.notebook.without_invite(self.answer.invite_hash)
+        book = session.notebook.with_answer(self.answer.invite_hash, made.friend)
         await self.do(session.save_notebook(book))
         self.finish()
-        self.host.tell(
-            f"{safe(name, 24)} is your friend now: you can pay each other as soon as both are online"
-        )
+        said = "is your friend now: you can pay each other as soon as both are online"
+        if made.is_known:
+            said = "is your friend already: what was new in it counts now"
+        self.host.tell(f"{safe(name, 24)} {said}")

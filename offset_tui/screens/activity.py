@@ -17,7 +17,7 @@ from textual.widgets import Static
 from offset_engine import activity
 from offset_engine.activity import Entry, Kind
 from offset_engine.client import HistoryEntry, HistoryKind, InvoiceId, PaymentId
-from offset_engine.disk import write_file
+from offset_engine.disk import expanded, write_file
 from offset_engine.notebook import NOTE_BYTES_MAX
 from offset_engine.text import format_amount, relative, safe
 from offset_tui.dialogs.base import Ask, Notice
@@ -89,7 +89,7 @@ class ActivityScreen(CardScreen):
                 return
             found += page or []
         self._history = found
-        self._draw()
+        self.redraw(self._draw)
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -109,9 +109,9 @@ class ActivityScreen(CardScreen):
     def _is_shown(self, entry: Entry) -> bool:
         match self._shown:
             case "out":
-                return entry.kind is Kind.OUT
+                return entry.is_outgoing
             case "in":
-                return entry.kind is Kind.IN
+                return entry.is_incoming
             case "through":
                 return entry.kind in (Kind.THROUGH, Kind.LOSS)
             case "needs":
@@ -141,10 +141,12 @@ class ActivityScreen(CardScreen):
         snapshot = self.session.snapshot
         is_ascii = self.host.options.is_ascii
         digits = 0 if entry.currency is None else self.session.decimals(entry.currency)
-        is_moved = entry.amount != 0
+        has_amount = entry.amount != 0
         sign = entry.kind is not Kind.THROUGH
         amount = (
-            format_amount(entry.amount, digits, sign=sign, ascii_only=is_ascii) if is_moved else "-"
+            format_amount(entry.amount, digits, sign=sign, ascii_only=is_ascii)
+            if has_amount
+            else "-"
         )
         style = "bold yellow" if entry.needs_owner else "" if not entry.is_live else "bold"
         about = safe(entry.note or entry.description, 40)
@@ -153,7 +155,7 @@ class ActivityScreen(CardScreen):
             (
                 relative(snapshot.now_ms, entry.when_ms),
                 entry.kind.value,
-                f"{amount} {entry.currency}" if is_moved else amount,
+                f"{amount} {entry.currency}" if has_amount else amount,
                 format_amount(entry.fee, digits, ascii_only=is_ascii) if entry.fee else "",
                 entry.name,
                 Text(safe(entry.state, 26), style),
@@ -194,7 +196,7 @@ class ActivityScreen(CardScreen):
         words = await self.app.push_screen_wait(asked)
         if words is not None:
             self._words = words
-            self._draw()
+            self.redraw(self._draw)
 
     def action_show(self, which: str) -> None:
         """Show one sort of thing; the same key again shows everything."""
@@ -221,7 +223,7 @@ class ActivityScreen(CardScreen):
             return
         book = self.session.notebook.with_note(entry.reference, note.strip())
         await self.do(self.session.save_notebook(book), "note kept")
-        self._draw()
+        self.redraw(self._draw)
 
     @work
     async def action_export(self) -> None:
@@ -246,16 +248,15 @@ class ActivityScreen(CardScreen):
 
 
 async def _write(typed: str, text: str) -> None:
-    path = Path(typed).expanduser()  # noqa: ASYNC240 - looks up the home directory only
-    write_file(path, text, secret=True)
+    write_file(expanded(typed), text, secret=True)
 
 
 def _detail(entry: Entry) -> Callable[[], Screen[None]] | None:
-    if entry.kind is Kind.OUT:
+    if entry.is_outgoing:
         from offset_tui.screens.payment import PaymentScreen  # noqa: PLC0415 - drawn only then
 
         return lambda: PaymentScreen(PaymentId.from_text(entry.reference))
-    if entry.kind is Kind.IN:
+    if entry.is_incoming:
         from offset_tui.screens.invoice import InvoiceScreen  # noqa: PLC0415 - drawn only then
 
         return lambda: InvoiceScreen(InvoiceId.from_text(entry.reference))

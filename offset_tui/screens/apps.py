@@ -74,10 +74,13 @@ class AppsScreen(CardScreen):
         if not is_read or found is None:
             return
         self._apps = found
+        self.redraw(self._draw)
+
+    def _draw(self) -> None:
         table = self.query_one(KeyedTable)
-        table.display = bool(found)
-        self.query_one("#apps-empty").display = not found
-        table.fill(_COLUMNS, [_row(one) for one in found])
+        table.display = bool(self._apps)
+        self.query_one("#apps-empty").display = not self._apps
+        table.fill(_COLUMNS, [_row(one) for one in self._apps])
         self._show_detail()
 
     def on_data_table_row_highlighted(self) -> None:

@@ -13,7 +13,8 @@ from textual.binding import BindingType
 from textual.widgets import Static
 
 from offset_engine.client import Currency, HistoryEntry, HistoryKind, PublicKey
-from offset_engine.errors import OffsetError
+from offset_engine.disk import expanded, write_file
+from offset_engine.errors import FileError, OffsetError
 from offset_engine.text import format_amount, safe
 from offset_tui import people, state
 from offset_tui.dialogs.base import Ask
@@ -81,7 +82,7 @@ class BalancesScreen(CardScreen):
         except OffsetError:
             return  # an app without that permission: the line of past balances is left out
         self._past = found
-        self._show_detail()
+        self.redraw(self._show_detail)
 
     # --- drawing --------------------------------------------------------------------------------
 
@@ -259,17 +260,13 @@ class BalancesScreen(CardScreen):
             Ask("Export as CSV", "Path of the new file:", start, length=1024)
         )
         if typed:
-            self._write(Path(typed), text)
+            self._write(typed, text)
 
-    def _write(self, typed: Path, text: str) -> None:
-        path = typed.expanduser()
+    def _write(self, typed: str, text: str) -> None:
         try:
-            with path.open("x", encoding="utf-8", newline="") as file:
-                file.write(text)
-            path.chmod(0o600)
-        except FileExistsError:
-            self.flash(f"{safe(str(path), 200)} exists already: choose another name", is_error=True)
-        except OSError as problem:
-            self.flash(f"cannot write it: {problem.strerror}", is_error=True)
+            path = expanded(typed)
+            write_file(path, text, secret=True)
+        except FileError as problem:
+            self.flash(str(problem), is_error=True)
         else:
             self.flash(f"written to {safe(str(path), 200)}")

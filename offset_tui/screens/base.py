@@ -4,7 +4,8 @@ A screen draws `snapshot` in `show`, as often as it is told, and changes things 
 reports failures in one line. Source: tui.md §2.2, §4, §9.
 """
 
-from collections.abc import Awaitable
+import contextlib
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from rich.text import Text
@@ -20,7 +21,7 @@ from offset_engine.errors import OffsetError
 from offset_engine.sentences import fault_sentence
 from offset_engine.text import safe
 from offset_tui.keymap import pick
-from offset_tui.session import Session, Snapshot
+from offset_tui.session import READ_ONLY, Session, Snapshot
 from offset_tui.widgets.bars import BottomBar, Flash, StatusLine, TabLine
 from offset_tui.widgets.inputs import PasteRefused
 from offset_tui.widgets.plain import plain
@@ -38,8 +39,12 @@ class CardScreen(Screen[None]):
     """The tab that is lit."""
     TOPIC: ClassVar[str] = "start"
     """The page of help about this screen: help/TOPIC.md."""
+    KEEPS_DRAFT: ClassVar[bool] = False
+    """Whether something half-typed is on it, so that it is not put away when its section is asked for."""
     BINDINGS: ClassVar[list[BindingType]] = [*pick("screen.back")]
     AUTO_FOCUS = "*"
+    _unsaid: tuple[str, bool] | None = None
+    """What was said before there was a line to say it on: (text, is_error)."""
 
     def compose(self) -> ComposeResult:
         """Sections, body, and the lines below."""
@@ -78,6 +83,7 @@ class CardScreen(Screen[None]):
 
     def refresh_view(self) -> None:
         """Draw the latest picture, if there is one."""
+        self._say_unsaid()
         if not self.is_mounted or not self.host.has_session:
             return
         try:
@@ -92,14 +98,33 @@ class CardScreen(Screen[None]):
 
     def _refresh_whole(self) -> None:
         """Once more, when all parts must be there unless the app is ending."""
-        if self.is_running and self.is_current and self.query(StatusLine):
+        self._say_unsaid()
+        if self.is_running and self.is_current and self.host.has_session and self.query(StatusLine):
             self.show(self.session.snapshot)
+
+    def redraw(self, draw: Callable[[], None]) -> None:
+        """Draw a part again from a worker, which may end when the screen is not there any more."""
+        if not self.is_mounted or not self.host.has_session:
+            return
+        with contextlib.suppress(
+            NoMatches
+        ):  # being put together or taken down: drawn then, or never
+            draw()
 
     # --- doing things ---------------------------------------------------------------------------
 
     def flash(self, text: str, *, is_error: bool = False) -> None:
         """Say in one line what just happened."""
-        self.query_one(Flash).say(safe(text, 400), is_error=is_error)
+        line = self.query(Flash)
+        if line:
+            line.first().say(safe(text, 400), is_error=is_error)
+        else:
+            self._unsaid = (text, is_error)
+
+    def _say_unsaid(self) -> None:
+        if self._unsaid is not None and self.query(Flash):
+            (text, is_error), self._unsaid = self._unsaid, None
+            self.flash(text, is_error=is_error)
 
     def legible(self, text: Text) -> Text:
         """The text in the characters this terminal has (`--ascii`)."""
@@ -108,9 +133,7 @@ class CardScreen(Screen[None]):
     def may_change(self) -> bool:
         """Whether things may be changed here; says so if not."""
         if self.host.options.is_read_only:
-            self.flash(
-                "nothing can be changed: the app was started with --read-only", is_error=True
-            )
+            self.flash(READ_ONLY, is_error=True)
             return False
         return True
 

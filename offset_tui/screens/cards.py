@@ -3,12 +3,14 @@
 Source: apps.md §5 S22 to S26; MOB-23 to MOB-27; RMP-20, RMP-21, RMP-36, RMP-37.
 """
 
+import contextlib
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.css.query import NoMatches
 from textual.widgets import Static
 
 from offset_engine.text import safe
@@ -39,6 +41,7 @@ _COLUMNS: Final = (
 )
 _EMPTY: Final = "No cards yet.\n\nn  makes one, adds one that runs elsewhere, or restores a backup"
 _NEW: Final = "\x00new"
+_DISABLED: Final = "a disabled card is not opened: space on Cards enables it"
 
 
 async def choose_card(app: "OffsetApp") -> str | None:
@@ -54,6 +57,9 @@ async def choose_card(app: "OffsetApp") -> str | None:
     chosen = await app.push_screen_wait(Pick("Cards", "Which card?", options))
     if chosen == _NEW:
         app.set_up()
+        return None
+    if any(one.name == chosen and not one.is_enabled and not one.problem for one in cards):
+        app.tell(_DISABLED, is_error=True)
         return None
     return chosen
 
@@ -95,7 +101,8 @@ class CardsScreen(CardScreen):
         """Also without an open card."""
         super().refresh_view()
         if self.is_mounted and not self.host.has_session:
-            self.query_one(StatusLine).put([("no card is open", "yellow")])
+            for line in self.query(StatusLine):
+                line.put([("no card is open", "yellow")])
             self._read()
 
     @work(exclusive=True, group="cards")
@@ -103,7 +110,8 @@ class CardsScreen(CardScreen):
         is_read, found = await self.do(self.host.door.cards())
         if is_read and found is not None:
             self._cards = found
-            self._draw()
+            with contextlib.suppress(NoMatches):  # the screen may be on its way
+                self._draw()
 
     def _draw(self) -> None:
         table = self.query_one(KeyedTable)
@@ -167,7 +175,7 @@ class CardsScreen(CardScreen):
             return
         if not card.is_enabled:
             self.flash("a disabled card is not opened: space enables it")
-        else:
+        elif not self.host.has_session or self.may_change():
             self.host.run_worker(self.host.open_card(card.name), group="start")
 
     @work(group="change")
@@ -228,7 +236,7 @@ class CardsScreen(CardScreen):
     @work(group="change")
     async def action_backup(self) -> None:
         """Back up."""
-        card = self._current()
+        card = self._to_change()
         if card is not None:
             await back_up(self, card.name)
             self._read()

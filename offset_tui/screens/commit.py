@@ -53,9 +53,10 @@ class CommitScreen(SellingScreen):
         if not is_told:
             return
         self.found = sale_words.judge(self.commit, known)
-        self._draw()
+        self.redraw(self._draw)
         self.refresh_bindings()
-        self._collect_by_itself()
+        if self.host.has_session:
+            self._collect_by_itself()
 
     def _collect_by_itself(self) -> None:
         """As the settings say, unless the owner means to hold this one."""
@@ -106,7 +107,7 @@ class CommitScreen(SellingScreen):
             return ""
         planned = self.held_until(self.commit.invoice_id)
         words = (
-            f"Collect before you hand over: Enter collects {self.amount(found.invoice)}\n"
+            f"Enter collects {self.amount(found.invoice)}: then it is yours, whatever happens.\n"
             "h holds it until a date · x gives it back"
         )
         if planned is not None:

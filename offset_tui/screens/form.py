@@ -40,6 +40,7 @@ class FormScreen(CardScreen):
 
     VERB: ClassVar[str] = "Go on"
     AUTO_FOCUS = "Input"
+    KEEPS_DRAFT = True
     BINDINGS: ClassVar[list[BindingType]] = [*pick("form.submit")]
 
     def __init__(self) -> None:
@@ -208,8 +209,13 @@ class FormScreen(CardScreen):
         self.action_submit()
 
     def action_submit(self) -> None:
-        """Go on, once."""
-        if self.is_armed and not self._is_busy and not self.blocked() and self.may_change():
+        """Go on, once; where there is nothing to go on with, say why once more."""
+        if not self.is_armed or self._is_busy:
+            return
+        problem = self.blocked()
+        if problem:
+            self.flash(problem, is_error=True)
+        elif self.may_change():
             self._is_busy = True
             self._submit()
 

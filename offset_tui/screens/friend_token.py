@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from offset_engine import files
 from offset_engine.client import PublicKey
+from offset_engine.disk import expanded
 from offset_engine.errors import OffsetError
 from offset_engine.files import Token
 from offset_engine.text import fingerprint, safe
@@ -99,11 +100,11 @@ class FriendTokenScreen(CardScreen):
             Ask("Write to a file", "Path of the new file:", start, length=1024)
         )
         if typed:
-            self._write(Path(typed), token)
+            self._write(typed, token)
 
-    def _write(self, typed: Path, token: Token) -> None:
-        path = typed.expanduser()
+    def _write(self, typed: str, token: Token) -> None:
         try:
+            path = expanded(typed)
             files.write(path, token)
         except OffsetError as problem:
             self.flash(str(problem), is_error=True)

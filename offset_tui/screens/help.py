@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Markdown, OptionList, Static
@@ -20,6 +20,7 @@ from textual.widgets.option_list import Option
 
 from offset_tui.keymap import pick
 from offset_tui.screens.base import CardScreen
+from offset_tui.screens.logs import LogScreen
 
 TOPICS: Final = (
     ("start", "Start here: what Offset is"),
@@ -39,6 +40,7 @@ TOPICS: Final = (
     ("faq", "Questions people ask"),
 )
 """(file without `.md`, title) of every page, in the order of the list."""
+_LOG: Final = "the log"
 VERSIONS_OF: Final = ("offset-card", "textual", "pynacl", "msgpack", "anyio")
 
 
@@ -52,15 +54,19 @@ def page(topic: str) -> str:
 
 
 def keys_of(screen: Screen[Any]) -> Text:
-    """Every key that does something on a screen, in the order of its bindings, then those of the app."""
+    """Every key that does something on a screen, in the order of its bindings, then those of the app.
+
+    Each line ends with the id a user's keymap file names the action by.
+    """
     shown = Text()
-    for keys, sentence in _bindings(screen):
+    for keys, sentence, name in _bindings(screen):
         shown.append(f"  {keys:<10}", "bold")
-        shown.append(f" {sentence}\n")
+        shown.append(f" {sentence} ")
+        shown.append(f"{name}\n", "dim")
     return shown
 
 
-def _bindings(screen: Screen[Any]) -> Iterator[tuple[str, str]]:
+def _bindings(screen: Screen[Any]) -> Iterator[tuple[str, str, str]]:
     seen: set[str] = set()
     for active in screen.active_bindings.values():
         binding = active.binding
@@ -73,17 +79,13 @@ def _bindings(screen: Screen[Any]) -> Iterator[tuple[str, str]]:
             for one in screen.active_bindings.values()
             if (one.binding.id or one.binding.action) == name
         )
-        yield keys, binding.tooltip or binding.description
+        yield keys, binding.tooltip or binding.description, binding.id or ""
 
 
 class TopicScreen(ModalScreen[None]):
     """One page, with the keys of the screen it was asked from."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "escape,q,question_mark,f1", "close", "Back", id="topic.close", tooltip="Close help."
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("topic.close")]
 
     def __init__(self, topic: str, screen: Screen[Any] | None = None) -> None:
         super().__init__()
@@ -131,10 +133,17 @@ class HelpScreen(CardScreen):
     def body(self) -> ComposeResult:
         """The list of pages and the versions."""
         yield OptionList(
-            *(Option(Text(title), id=topic) for topic, title in TOPICS), id="topics", compact=True
+            *(Option(Text(title), id=topic) for topic, title in TOPICS),
+            Option(Text("The log of this app"), id=_LOG),
+            id="topics",
+            compact=True,
         )
         yield Static(about(), id="about")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Read it."""
-        self.app.push_screen(TopicScreen(event.option.id or "start"))
+        topic = event.option.id or "start"
+        if topic == _LOG:
+            self.app.push_screen(LogScreen(self.host.log_path))
+        else:
+            self.app.push_screen(TopicScreen(topic))

@@ -12,8 +12,15 @@ from textual.binding import BindingType
 from textual.widgets import OptionList, Static
 
 from offset_engine import activity
-from offset_engine.activity import Entry, Kind
-from offset_engine.client import HistoryEntry, HistoryKind, PublicKey
+from offset_engine.activity import Entry
+from offset_engine.client import (
+    HistoryEntry,
+    HistoryKind,
+    InvoiceRecord,
+    PaymentRecord,
+    PayStage,
+    PublicKey,
+)
 from offset_engine.errors import OffsetError
 from offset_engine.text import cells, clip_cells, format_amount, money_text, pad_cells, relative
 from offset_tui import checklist, needs, state
@@ -37,7 +44,6 @@ WIDE_CREDITS: Final = 10**20
 """From here on a balance takes a line of its own: no digit is ever cut."""
 TALL_ROWS: Final = 30
 """From here on there is room for what happened lately."""
-_LIVE: Final = {Kind.OUT: "paying", Kind.IN: "invoice"}
 _PAST: Final = (HistoryKind.PAYMENTS, HistoryKind.INVOICES)
 _FRIENDS: Final = (
     Column("Friend"),
@@ -181,8 +187,7 @@ class HomeScreen(CardScreen):
     def _line(self, entry: Entry, snapshot: Snapshot) -> Text:
         """`   paid  −2.00 OUSD · Bob · searching a route · 3 min ago`, never wider than the screen."""
         is_ascii = self.host.options.is_ascii
-        what = _LIVE.get(entry.kind, entry.kind.value) if entry.is_live else entry.kind.value
-        shown = Text(f"   {pad_cells(what, 8)} ")
+        shown = Text(f"   {pad_cells(entry.kind.value, 8)} ")
         if entry.currency is not None:
             decimals = self.session.decimals(entry.currency)
             shown.append(
@@ -260,7 +265,7 @@ class HomeScreen(CardScreen):
             snapshot.report,
             self.session.settings,
             snapshot.pays,
-            has_history=bool(self._history),
+            has_history=any(_moved_money(one) for one in self._history or ()),
             is_remote=self.session.card.kind is CardKind.REMOTE,
         )
         self.query_one(Checklist).put(found, is_ascii=self.host.options.is_ascii)
@@ -270,7 +275,7 @@ class HomeScreen(CardScreen):
     def on_data_table_row_selected(self) -> None:
         """Enter opens the friend."""
         key = self.query_one(KeyedTable).current_key
-        if key is not None:
+        if key is not None and self.host.has_session:
             self._open_friend(PublicKey.from_text(key.split()[0]))
 
     def _open_friend(self, key: PublicKey) -> None:
@@ -308,6 +313,8 @@ class HomeScreen(CardScreen):
         from offset_tui.dialogs.backup import back_up  # noqa: PLC0415 - only when asked for
         from offset_tui.screens.connect import ConnectScreen  # noqa: PLC0415 - drawn only then
 
+        if not self.host.has_session:
+            return
         friends = self.session.snapshot.report.friends
         match event.step:
             case Step.CARD:
@@ -322,3 +329,11 @@ class HomeScreen(CardScreen):
                 self.action_new()
             case Step.BACKUP:
                 await back_up(self, self.session.name)
+
+
+def _moved_money(entry: HistoryEntry) -> bool:
+    """Whether a finished payment or invoice was paid."""
+    record = entry.record
+    if isinstance(record, PaymentRecord):
+        return record.stage is PayStage.PAID
+    return isinstance(record, InvoiceRecord) and record.is_paid

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from offset_engine.client import NAME_BYTES_MAX
 from offset_engine.errors import OffsetError
 from offset_engine.files import Terms
-from offset_engine.introducing import invite_to
+from offset_engine.introducing import NONCE_BYTES, invite_to
 from offset_engine.text import fingerprint_words, safe
 from offset_tui import people
 from offset_tui.dialogs.share import ShareScreen
@@ -69,7 +69,8 @@ class InviteScreen(CurrencyForm):
         created_s = self.host.clock() // 1_000
         try:
             report = session.snapshot.report
-            invite, sent = invite_to(report, session.name, terms, created_s, name)
+            nonce = self.host.random_bytes(NONCE_BYTES)
+            invite, sent = invite_to(report, session.name, terms, created_s, name, nonce=nonce)
         except OffsetError as problem:
             raise FieldError("currency", str(problem)) from None
         is_kept, _ = await self.do(session.use_currency(grant.currency, decimals))

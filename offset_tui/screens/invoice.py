@@ -74,7 +74,7 @@ class InvoiceScreen(SellingScreen):
         is_told, found = await self.do(client.invoice_report(self.invoice_id))
         if is_told:
             self.known, self._is_gone = found or self.known, found is None
-            self._draw()
+            self.redraw(self._draw)
             self.refresh_bindings()
 
     def _draw(self) -> None:

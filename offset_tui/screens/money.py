@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from rich.console import Group, RenderableType
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
@@ -64,6 +65,14 @@ class MoneyScreen(CardScreen):
     def action_scroll_to(self, lines: int) -> None:
         """Line by line, whatever has the focus."""
         self.query_one("#money", VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def on_screen_resume(self) -> None:
+        """Another section or a dialog was shown: keys meant for it must not answer here."""
+        self.arming.again()
+
+    async def _on_key(self, event: events.Key) -> None:
+        self.arming.heard(event)
+        await super()._on_key(event)
 
     # --- drawing --------------------------------------------------------------------------------
 

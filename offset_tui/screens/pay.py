@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from offset_engine import activity
-from offset_engine.activity import Entry, Kind
+from offset_engine.activity import Entry
 from offset_engine.client import HistoryEntry, HistoryKind, PaymentId
 from offset_engine.text import format_amount, relative, safe
 from offset_tui.keymap import pick
@@ -79,13 +79,13 @@ class PayScreen(CardScreen):
         is_read, page = await self.do(client.history(HistoryKind.PAYMENTS, None, RECENT))
         if is_read:
             self._history = page or []
-            self._draw()
+            self.redraw(self._draw)
 
     def _entries(self) -> list[Entry]:
         snapshot = self.session.snapshot
         names = activity.names_of(snapshot.report)
         found = activity.merge(snapshot.pays, (), self._history, names, self.session.notebook)
-        paid = [one for one in found if one.kind is Kind.OUT]
+        paid = [one for one in found if one.is_outgoing]
         return sorted(paid, key=lambda one: not one.is_live)[:RECENT]
 
     def _draw(self) -> None:

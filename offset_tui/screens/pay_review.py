@@ -114,6 +114,11 @@ class PayReviewScreen(MoneyScreen):
         )
         return (*found, Caution(Weight.WARN, self._trouble)) if self._trouble else found
 
+    def _asked(self) -> object:
+        """What an answer is about; a word that only says how long ago is not part of it."""
+        odd = [(one.weight, one.payment_id) for one in self.cautions()]
+        return self.invoice.total_dest_payment, self._digits, self.max_fee, odd
+
     def _stop(self) -> Caution | None:
         return next((one for one in self.cautions() if one.weight is Weight.STOP), None)
 
@@ -130,7 +135,7 @@ class PayReviewScreen(MoneyScreen):
         self.put("learns", Text(money_words.WHO_LEARNS, "dim"))
         self._label(snapshot, is_stopped=is_stopped)
         is_ready = self._past is not None and not is_stopped
-        self.arming.about((self.max_fee, self._digits) if is_ready else None)
+        self.arming.about(self._asked() if is_ready else None)
 
     def _label(self, snapshot: Snapshot, *, is_stopped: bool) -> None:
         button = self.query_one("#pay", Button)
@@ -234,7 +239,11 @@ class PayReviewScreen(MoneyScreen):
     @work(group="pay")
     async def _pay(self) -> None:
         try:
-            if not await self._agrees():
+            asked = self._asked()
+            if not await self.arming.is_alone():
+                self.flash("not paid: P came together with other keys; press it alone")
+                return
+            if not await self._agrees() or not self._is_still(asked):
                 return
             permille = self.session.settings.auto_fee_permille
             asked_above = money_words.agreed_fee(self.invoice.total_dest_payment, permille)
@@ -246,6 +255,21 @@ class PayReviewScreen(MoneyScreen):
         if started and payment_id is not None:
             self._started = payment_id
             self._follow()
+
+    def _is_still(self, asked: object) -> bool:
+        """Whether what was agreed to is what would be paid; says so if not."""
+        stop = self._stop()
+        if stop is not None:
+            self.flash(f"not paid: {stop.words}", is_error=True)
+        elif self._asked() != asked:
+            self.flash(
+                "not paid: what is asked has changed; look at it once more, then press P",
+                is_error=True,
+            )
+        else:
+            return True
+        self.refresh_view()
+        return False
 
     async def _agrees(self) -> bool:
         """What has to be asked first: decimals of a new currency, two readings, a second payment."""

@@ -120,9 +120,10 @@ class PaymentScreen(MoneyScreen):
         is_told, found = await self.do(self.session.client.pay_report(self.payment_id))
         if is_told:
             self.pay, self._is_gone = found or self.pay, found is None
-            self._draw(self.session.snapshot)
+            self.redraw(lambda: self._draw(self.session.snapshot))
             self.refresh_bindings()
-            self._show_commit()
+            if self.host.has_session:
+                self._show_commit()
 
     def _draw(self, snapshot: Snapshot) -> None:
         pay = self.pay
@@ -231,6 +232,9 @@ class PaymentScreen(MoneyScreen):
     async def _confirm_fee(self) -> None:
         fee = None if self.pay is None else self.pay.fee
         try:
+            if not await self.arming.is_alone():
+                self.flash("not agreed to: P came together with other keys; press it alone")
+                return
             client = self.session.client
             is_done, _ = await self.do(client.confirm_fee(self.payment_id), "agreed to the fee")
         finally:

@@ -67,7 +67,7 @@ class ReceiptScreen(MoneyScreen):
         self._is_searched = True
         self.refresh_view()
         if self.invoice is None:
-            self.query_one(ArtifactBox).focus()
+            self.redraw(lambda: self.set_focus(self.query_one(ArtifactBox)))
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw."""

@@ -16,8 +16,8 @@ from textual.widgets import Static
 
 from offset_engine.cards.settings import CardSettings
 from offset_engine.client import Currency
-from offset_engine.text import EntryError
-from offset_tui import setting_words, staying
+from offset_engine.text import EntryError, safe
+from offset_tui import setting_words, staying, user_keys
 from offset_tui.dialogs.base import Ask, TypeToConfirm
 from offset_tui.dialogs.pick import Pick
 from offset_tui.doors import AppSettings, CardKind
@@ -50,7 +50,12 @@ class SettingsScreen(CardScreen):
         said = self.query_one("#settings-problem", Static)
         said.display = bool(problem)
         said.update(Text(setting_words.problem(problem), "yellow"))
-        rows = setting_words.rows(self.session.settings, self._currencies(), self._theme_name)
+        rows = setting_words.rows(
+            self.session.settings,
+            self._currencies(),
+            self._theme_name,
+            user_keys.changed(self.host.options.keys),
+        )
         self.query_one(KeyedTable).fill(
             _COLUMNS, [Row(one.key, (one.title, one.now)) for one in rows]
         )
@@ -74,6 +79,8 @@ class SettingsScreen(CardScreen):
     def _show_detail(self) -> None:
         key = self.query_one(KeyedTable).current_key
         words = "" if key is None else setting_words.explained(key)
+        if key == "keys":
+            words = f"{words} {safe(str(user_keys.path()), 400)}"
         self.query_one("#setting-detail", Static).update(Text(words))
 
     # --- changing -------------------------------------------------------------------------------
@@ -90,6 +97,8 @@ class SettingsScreen(CardScreen):
             return
         if key == "theme":
             await self._choose_theme()
+        elif key == "keys":
+            self.flash("write your keys into the file named below; it counts from the next start")
         elif not self.may_change():
             return
         elif key in _FLAGS:

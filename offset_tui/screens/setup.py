@@ -23,6 +23,7 @@ from textual.containers import Vertical
 from textual.widgets import ContentSwitcher, Input, Static
 
 from offset_engine import files
+from offset_engine.disk import expanded
 from offset_engine.errors import FileError, OffsetError
 from offset_engine.files import Artifact, Invite, RemoteCard, is_secret
 from offset_engine.text import safe
@@ -177,7 +178,7 @@ class SetupScreen(CardScreen):
         if not bare:
             self._show_name()
             return
-        path = Path(bare).expanduser() if "\n" not in bare and len(bare) < 1024 else None
+        path = _path_in(bare)
         if path is not None and _is_sealed(path):
             self._backup, self._view = path, None
             self.query_one(RestorePage).begin(path)
@@ -357,9 +358,21 @@ def _hand_over(screen: SetupScreen, card: OpenCard, pasted: Artifact | None) -> 
     host.run_worker(go_on(), group="begin", exclusive=True)
 
 
+def _path_in(bare: str) -> Path | None:
+    """The path in the box, if it may be one."""
+    if "\n" in bare or len(bare) >= 1024:
+        return None
+    try:
+        return expanded(bare)
+    except FileError:
+        return None
+
+
 def _is_sealed(path: Path) -> bool:
     """Whether the file may be a backup."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
         with path.open("rb") as file:
             return file.read(len(_BACKUP_STARTS)) == _BACKUP_STARTS
     except OSError:

@@ -120,7 +120,7 @@ class NamePage(Page):
         yield Static(id="given-words", markup=False)
         name = LineInput(id="card-name", max_length=NAME_MAX)
         yield _field("Name of the card", name, is_first=True)
-        yield Static(Text("Friends see it in invites; you can change it. Enter is enough.", "dim"))
+        yield Static(Text("Friends see it in invites; you can change it.", "dim"))
         yield _field(
             "Passphrase",
             _secret("passphrase", "empty = none; nobody can recover it"),
@@ -305,8 +305,7 @@ def _called(pasted: Artifact) -> str:
     if isinstance(content, Invite):
         name = safe(content.card.name, 30).strip() or "somebody"
         return f"an invite of {name} · {fingerprint(content.card.public_key)}"
-    kind = reviews.kind_of(content).value
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return reviews.kind_of(content).value
 
 
 def _field(label: str, field: LineInput, *, is_first: bool = False) -> Horizontal:

@@ -3,7 +3,7 @@
 Source: tui.md §3 (two widgets docked to one edge overlap, so the lower ones share a container), §4.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from rich.cells import cell_len
@@ -13,9 +13,12 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
+from offset_tui.crash import ProcessApp
 from offset_tui.keymap import TABS
 
 FLASH_S: Final = 6.0
+_Tabs = Sequence[tuple[str, str, str]]
+"""(key, mode, name) of the sections."""
 
 
 class TabLine(Static):
@@ -27,28 +30,38 @@ class TabLine(Static):
 
     def render(self) -> Text:
         """As much as fits."""
+        tabs = self._tabs()
         for form in (_full, _tight):
-            line = form(self._section)
+            line = form(tabs, self._section)
             if line.cell_len <= self.size.width:
                 return line
-        return _numbers(self._section)
+        return _numbers(tabs, self._section)
+
+    def _tabs(self) -> _Tabs:
+        """The sections with the keys that lead there, the user's own where there are."""
+        own = self.app.options.keys if isinstance(self.app, ProcessApp) else {}
+        return [
+            (own.get(f"app.tab_{mode}", key).split(",")[0], mode, name) for key, mode, name in TABS
+        ]
 
 
-def _full(section: str) -> Text:
-    return _line(section, lambda key, name, _: f" {key} {name} ")
+def _full(tabs: _Tabs, section: str) -> Text:
+    return _line(tabs, section, lambda key, name, _: f" {key} {name} ")
 
 
-def _tight(section: str) -> Text:
-    return _line(section, lambda key, name, _: f"{key}{name} ")
+def _tight(tabs: _Tabs, section: str) -> Text:
+    return _line(tabs, section, lambda key, name, _: f"{key}{name} ")
 
 
-def _numbers(section: str) -> Text:
-    return _line(section, lambda key, name, is_here: f" {key} {name} " if is_here else f" {key}")
+def _numbers(tabs: _Tabs, section: str) -> Text:
+    return _line(
+        tabs, section, lambda key, name, is_here: f" {key} {name} " if is_here else f" {key}"
+    )
 
 
-def _line(section: str, shape: Callable[[str, str, bool], str]) -> Text:
+def _line(tabs: _Tabs, section: str, shape: Callable[[str, str, bool], str]) -> Text:
     line = Text(no_wrap=True)
-    for key, mode, name in TABS:
+    for key, mode, name in tabs:
         is_here = mode == section
         line.append(shape(key, name, is_here), "bold reverse" if is_here else "")
     line.rstrip()

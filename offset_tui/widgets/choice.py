@@ -7,24 +7,17 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widget import Widget
+
+from offset_tui.keymap import pick
 
 
 class Choice(Widget, can_focus=True):
     """Space, left and right choose."""
 
     DEFAULT_CSS: ClassVar[str] = "Choice { height: auto; min-height: 1; }"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "space,right",
-            "turn(1)",
-            "Choose",
-            id="choice.next",
-            tooltip="Choose the next one.",
-        ),
-        Binding("left", "turn(-1)", "Before", show=False, id="choice.before"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("choice.next", "choice.before")]
 
     def __init__(
         self,

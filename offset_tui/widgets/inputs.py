@@ -46,6 +46,16 @@ class LineInput(Input):
         line = " ".join(event.text.split())
         self.insert_text_at_cursor("".join(char for char in line if char.isprintable()))
 
+    def action_copy(self) -> None:
+        """Send what is selected to the clipboard; a passphrase never leaves its field."""
+        if not self.password:
+            super().action_copy()
+
+    def action_cut(self) -> None:
+        """The same, and take it away."""
+        if not self.password:
+            super().action_cut()
+
 
 class AmountInput(LineInput):
     """An amount in a currency; `credits` reads it."""
@@ -62,7 +72,6 @@ class AmountInput(LineInput):
         super().__init__(
             value, placeholder="0" if decimals in (0, 255) else "0." + "0" * min(decimals, 6), id=id
         )
-        self.restrict = r"[0-9 ,'.]*"
         self.max_length = text.TYPED_CHARS_MAX
         self.decimals = decimals
         self._least, self._most = least, most

@@ -13,10 +13,14 @@ from typing import ClassVar, Final, Literal
 from rich.cells import cell_len
 from rich.text import Text
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import DataTable
 
+from offset_tui.keymap import pick
+
 _PADDING: Final = 1
+_MANY_ROWS: Final = 200
+"""With more, columns keep their room when what they hold gets narrower: rows are costly to build anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +45,17 @@ class KeyedTable(DataTable[Text]):
     """See the module."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "cursor_down", "Down", show=False),
-        Binding("k", "cursor_up", "Up", show=False),
-        Binding("g,home", "scroll_top", "First", show=False),
-        Binding("G,end", "scroll_bottom", "Last", show=False),
+        *pick("table.down", "table.up", "table.first", "table.last")
     ]
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", cell_padding=_PADDING)
         self._asked: tuple[Column, ...] = ()
         self._held: tuple[Row, ...] = ()
-        self._shape: tuple[object, ...] = ()
+        self._shown: tuple[int, ...] = ()
+        self._widths: tuple[int, ...] = ()
+        self._rows_held: tuple[tuple[str, int], ...] = ()
+        self._columns_held: tuple[Column, ...] = ()
 
     @property
     def current_key(self) -> str | None:
@@ -80,22 +84,42 @@ class KeyedTable(DataTable[Text]):
 
     def _draw(self) -> None:
         rows = self._wanted
-        shown = self._fitting(rows)
-        widths = tuple(_width(self._asked[at], rows, at) for at in shown)
-        shape = (shown, widths, tuple((row.key, _height(row)) for row in rows))
-        if shape == self._shape:
+        every = tuple(_width(column, rows, at) for at, column in enumerate(self._asked))
+        shown = self._fitting(every)
+        widths = tuple(every[at] for at in shown)
+        heights = tuple((row.key, _height(row)) for row in rows)
+        is_same = (self._asked, shown, heights) == (
+            self._columns_held,
+            self._shown,
+            self._rows_held,
+        )
+        if is_same and self._is_fit(widths):
             self._update(rows, shown)
-        else:
-            self._rebuild(rows, shown, widths)
-        self._shape = shape
+            return
+        self._rebuild(rows, shown, widths)
+        self._columns_held, self._shown, self._rows_held = self._asked, shown, heights
+        self._widths = widths
 
-    def _fitting(self, rows: Sequence[Row]) -> tuple[int, ...]:
-        room = self.size.width or self.app.size.width
-        shown = list(range(len(self._asked)))
+    def _is_fit(self, widths: tuple[int, ...]) -> bool:
+        """Whether the columns as they are can hold cells of these widths."""
+        if widths == self._widths:
+            return True
+        if len(self._held) <= _MANY_ROWS or len(widths) != len(self._widths):
+            return False
+        is_enough = all(new <= old for new, old in zip(widths, self._widths, strict=True))
+        return is_enough and sum(self._widths) + 2 * _PADDING * len(widths) <= self._room
+
+    @property
+    def _room(self) -> int:
+        return self.size.width or self.app.size.width
+
+    def _fitting(self, widths: Sequence[int]) -> tuple[int, ...]:
+        """Numbers of the columns there is room for."""
+        shown = list(range(len(widths)))
         while len(shown) > 1:
-            needed = sum(_width(self._asked[at], rows, at) + 2 * _PADDING for at in shown)
+            needed = sum(widths[at] + 2 * _PADDING for at in shown)
             worst = max(shown, key=lambda at: (self._asked[at].rank, at))
-            if needed <= room or self._asked[worst].rank == 0:
+            if needed <= self._room or self._asked[worst].rank == 0:
                 break
             shown.remove(worst)
         return tuple(shown)
@@ -137,14 +161,17 @@ class KeyedTable(DataTable[Text]):
 def _width(column: Column, rows: Sequence[Row], at: int) -> int:
     found = cell_len(column.title)
     for row in rows:
-        found = max(found, *(cell_len(line) for line in _lines(row.cells[at])))
+        cell = row.cells[at]
+        text = cell if isinstance(cell, str) else cell.plain
+        if text.isascii() and text.isprintable():
+            found = max(found, len(text))
+        else:
+            found = max(found, *(cell_len(line) for line in text.split("\n")))
     return found
 
 
 def _height(row: Row) -> int:
     """Lines a row takes: a friend with two currencies has two."""
-    return max(len(_lines(cell)) for cell in row.cells)
-
-
-def _lines(cell: Text | str) -> list[str]:
-    return (cell if isinstance(cell, str) else cell.plain).split("\n")
+    return 1 + max(
+        (cell if isinstance(cell, str) else cell.plain).count("\n") for cell in row.cells
+    )

@@ -64,6 +64,7 @@ class Owner:
         pane = self.pane
         pane.keys("q")
         pane.wait_for("Leave it running in the background")
+        pane.press_armed("Down")
         pane.keys("Down", "Enter")
         assert pane.ended() == 0
         assert len(self.nodes()) == 1
@@ -124,7 +125,6 @@ def fill_invite(owner: Owner, friend: str, limit: str) -> str:
 def accept(owner: Owner, limit: str) -> str:
     """Accept the invite on the screen; the answer."""
     pane = owner.pane
-    pane.next_field()
     pane.type(limit)
     pane.wait_for(f"= {limit}.00 OUSD: the most you can lose")
     pane.wait_still()

@@ -253,9 +253,8 @@ def test_a_running_card_is_backed_up_and_restored(
         done = run.json("backup", "alice", out, typed=BACKUP_WORD)
         assert done["public_key"] == card.public_key.to_text()
         assert "exists already" in run("backup", "alice", out, code=1, typed=BACKUP_WORD)
-        assert (
-            f"{out}: this is a backup of a card: offset restore makes a card of it"
-            in run("accept", out, code=1)
+        assert f"{out}: this is a backup of a card: offset restore makes a card of it" in run(
+            "accept", out, code=1
         )
         assert offset.main(["inspect", out, str(card.directory / "node.db")]) == 0
         said = run.capsys.readouterr().out

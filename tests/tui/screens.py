@@ -33,7 +33,12 @@ async def running(
     options: AppOptions | None = None,
 ) -> AsyncIterator[tuple[OffsetApp, Pilot[None]]]:
     """The app over a scene, its first screen drawn."""
-    app = OffsetApp(door or FakeDoor(), options or AppOptions(), clock=lambda: NOW_MS)
+    app = OffsetApp(
+        door or FakeDoor(),
+        options or AppOptions(),
+        clock=lambda: NOW_MS,
+        random_bytes=lambda size: b"\x07" * size,
+    )
     async with app.run_test(size=size, notifications=True) as pilot:
         await until(pilot, lambda: app.has_session or app.door.first is None)
         await settled(app, pilot)

@@ -170,7 +170,7 @@ async def accept(hands: Hands, made: Invite) -> Answer:
     assert "trusts you up to 150.00 OUSD" in shown
     assert fingerprint_words(made.card.public_key) in shown
     assert made.card.relays[0].address in shown
-    await hands.write("\t200")
+    await hands.write("200")
     assert "= 200.00 OUSD: the most you can lose if Alice disappears" in picture(hands.app)
     await hands.press("enter")
     await hands.see(ShareScreen)

@@ -11,6 +11,7 @@ from offset_engine.core.payer import PayFailure, PayStage
 from offset_engine.core.signing import Invoice
 from offset_engine.core.values import CREDITS_MAX, InvoiceId, PaymentId
 from offset_tui.app import OffsetApp
+from tests.covers import covers
 from tests.tui.scenes import NOW_MS, OUSD, FakeClient, FakeDoor, key
 from tests.tui.screens import SMALL, WIDE, check_golden, picture, running, settled, until
 
@@ -55,6 +56,7 @@ async def opened(app: OffsetApp, pilot: Pilot[None]) -> None:
     await pilot.pause()
 
 
+@covers("MOB-13", "RMP-33", "RMP-34", "RMP-35")
 @pytest.mark.parametrize("size", [SMALL, WIDE])
 async def test_the_list(size: tuple[int, int]) -> None:
     async with running(door(), size) as (app, pilot):

@@ -10,6 +10,7 @@ from offset_tui.doors import AppKey, CardInfo, CardKind, CardPlace
 from offset_tui.screens.apps import AppsScreen
 from offset_tui.screens.setup import SetupScreen
 from offset_tui.screens.unlock import LockScreen
+from tests.covers import covers
 from tests.tui.card_scenes import StoreDoor, with_cards
 from tests.tui.scenes import key
 from tests.tui.screens import SMALL, WIDE, check_golden, running, settled, until
@@ -57,6 +58,7 @@ async def at_cards(app, pilot, name: str = "Eve") -> None:
     await settled(app, pilot)
 
 
+@covers("MOB-23", "CMP-10")
 @BOTH
 async def test_all_kinds(size) -> None:
     async with running(all_kinds(), size) as (app, pilot):
@@ -77,6 +79,7 @@ async def test_enter_opens_and_asks_for_the_passphrase() -> None:
         assert app.current_mode == "home"
 
 
+@covers("MOB-26", "CMP-05")
 async def test_a_card_is_enabled_and_disabled() -> None:
     door = all_kinds()
     async with running(door) as (app, pilot):
@@ -87,6 +90,7 @@ async def test_a_card_is_enabled_and_disabled() -> None:
         await until(pilot, lambda: not door.infos["Old"].is_enabled)
 
 
+@covers("MOB-01", "MOB-26")
 async def test_the_open_card_is_closed_before_it_is_disabled() -> None:
     door = all_kinds()
     async with running(door) as (app, pilot):
@@ -94,12 +98,15 @@ async def test_the_open_card_is_closed_before_it_is_disabled() -> None:
         await pilot.press("space")
         await settled(app, pilot)
         check_golden(app, "cards-disable")
-        await pilot.pause(0.45)
+        await pilot.pause(0.9)
         await pilot.press("d")
         await until(pilot, lambda: not door.infos["Eve"].is_enabled)
         await settled(app, pilot)
         assert not app.has_session
         check_golden(app, "cards-none-open")
+        await pilot.press("2", "3", "ctrl+o", "ctrl+g")
+        await settled(app, pilot)
+        assert (app.current_mode, len(app.screen_stack)) == ("cards", 1)
 
 
 async def test_the_open_card_is_renamed_and_opened_again() -> None:
@@ -138,6 +145,7 @@ async def test_a_backup_needs_a_new_path_and_a_passphrase(size, tmp_path: Path) 
         await until(pilot, lambda: app.session.settings.backed_up_ms is not None)
 
 
+@covers("MOB-27", "CMP-04")
 async def test_removing_needs_the_name_typed() -> None:
     door = all_kinds()
     async with running(door) as (app, pilot):
@@ -187,6 +195,7 @@ async def test_a_remote_card_is_tested() -> None:
         check_golden(app, "cards-test")
 
 
+@covers("MOB-24")
 async def test_n_makes_one_more_and_escape_comes_back() -> None:
     async with running(with_cards()) as (app, pilot):
         await at_cards(app, pilot)
@@ -200,6 +209,7 @@ async def test_n_makes_one_more_and_escape_comes_back() -> None:
         await until(pilot, lambda: app.session.name == "Work")
 
 
+@covers("RMP-20")
 @BOTH
 async def test_apps_and_their_permissions(size) -> None:
     door = with_cards()
@@ -215,7 +225,7 @@ async def test_apps_and_their_permissions(size) -> None:
         await settled(app, pilot)
         check_golden(app, "apps")
         await pilot.press("x")
-        await pilot.pause(0.45)
+        await pilot.pause(0.9)
         await pilot.press("x")
         await until(pilot, lambda: len(door.app_keys) == 2)
 
@@ -250,6 +260,7 @@ async def test_a_new_key_is_secret(size, tmp_path: Path) -> None:
         await until(pilot, lambda: isinstance(app.screen, AppsScreen))
 
 
+@covers("RMP-36")
 async def test_the_lock_needs_a_passphrase_to_unlock_with() -> None:
     door = with_cards()
     async with running(door) as (app, pilot):

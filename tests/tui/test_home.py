@@ -12,6 +12,7 @@ from offset_tui.dialogs.share import ShareScreen
 from offset_tui.doors import AppOptions
 from offset_tui.screens.connect import ConnectScreen
 from offset_tui.screens.friend import FriendScreen
+from tests.covers import covers
 from tests.tui.card_scenes import StoreDoor, fresh_report, with_cards
 from tests.tui.scenes import HOURS, NOW_MS, FakeDoor, friend, line, report
 from tests.tui.screens import SMALL, WIDE, check_golden, running, settled, until
@@ -47,6 +48,7 @@ def settled_door() -> StoreDoor:
     return door
 
 
+@covers("MOB-01")
 @BOTH
 async def test_home_with_four_friends(size: tuple[int, int]) -> None:
     async with running(FakeDoor(), size) as (app, _):
@@ -97,6 +99,7 @@ async def test_plain_characters() -> None:
         check_golden(app, "home-ascii")
 
 
+@covers("MOB-29")
 async def test_the_checklist_goes_to_its_step() -> None:
     door = with_cards()
     door.client.shown = fresh_report("Eve")

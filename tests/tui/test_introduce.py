@@ -39,7 +39,7 @@ from tests.covers import covers
 from tests.tui import people_scenes as people
 from tests.tui.people_pilot import armed
 from tests.tui.people_scenes import card, door, invite
-from tests.tui.scenes import NOW_MS, OUSD, FakeDoor, key, report
+from tests.tui.scenes import NOW_MS, OUSD, FakeDoor, friend, key, line, report
 from tests.tui.screens import SMALL, WIDE, Pilot, check_golden, picture, running, settled, until
 
 pytestmark = pytest.mark.anyio
@@ -222,6 +222,31 @@ async def test_an_answer_to_nothing_leads_to_the_form_for_friend_cards() -> None
         check_golden(app, "accept_answer_unknown")
         await pilot.press("f")
         await until(pilot, lambda: isinstance(app.screen, AddFriendScreen))
+
+
+async def test_an_invite_that_was_answered_makes_no_second_friend() -> None:
+    scene, answer = stranger()
+    scene.kept = scene.kept.with_answer(answer.invite_hash, key("Bob"))
+    late = Answer(card("Mallory"), answer.invite_hash)
+    async with running(scene) as (app, pilot):
+        await pasted(app, pilot, late)
+        assert isinstance(app.screen, AcceptAnswerScreen)
+        assert "was answered already" in picture(app)
+        await pilot.press("enter")
+        await settled(app, pilot)
+    assert scene.client.asked == []
+
+
+async def test_a_friend_who_answers_again_has_the_relays_renewed_and_no_limit() -> None:
+    scene, answer = stranger()
+    scene.client.shown = replace(report(), friends=(friend("Bob", line()),))
+    scene.kept = scene.kept.with_answer(answer.invite_hash, key("Bob"))
+    async with running(scene) as (app, pilot):
+        await pasted(app, pilot, answer)
+        assert "only relays change" in picture(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(scene.client.asked) and len(app.screen_stack) == 1)
+    assert commands(scene) == (SetFriendRelays(key("Bob"), answer.card.relays),)
 
 
 async def test_our_own_answer_is_said_to_be_ours() -> None:

@@ -12,6 +12,7 @@ from offset_tui.dialogs.qr import QrScreen
 from offset_tui.dialogs.share import ShareScreen
 from offset_tui.doors import AppOptions
 from offset_tui.screens.connect import ConnectScreen
+from tests.covers import covers
 from tests.tui.card_scenes import SERVERS, StoreDoor, fresh_report, with_cards
 from tests.tui.scenes import key, server, village_report
 from tests.tui.screens import SMALL, WIDE, check_golden, running, settled, until
@@ -58,6 +59,7 @@ async def at_network(app, pilot) -> None:
     await settled(app, pilot)
 
 
+@covers("MOB-42", "MOB-43", "RMP-18")
 @BOTH
 async def test_every_state(size) -> None:
     async with running(door_with(every_state()), size) as (app, pilot):
@@ -81,6 +83,7 @@ async def test_plain_characters() -> None:
         check_golden(app, "network-none-ascii")
 
 
+@covers("MOB-42", "MOB-43")
 async def test_a_pasted_servers_text_is_added_after_a_look() -> None:
     door = door_with(village_report())
     async with running(door) as (app, pilot):
@@ -116,6 +119,7 @@ async def test_address_and_key_may_be_typed_and_mistakes_are_said() -> None:
         assert [type(one) for one in door.client.asked[0].commands] == [AddRelay]
 
 
+@covers("MOB-42")
 async def test_the_last_relay_is_kept_while_there_are_friends() -> None:
     door = door_with(village_report())
     async with running(door) as (app, pilot):
@@ -126,6 +130,7 @@ async def test_the_last_relay_is_kept_while_there_are_friends() -> None:
         assert not door.client.asked
 
 
+@covers("MOB-42")
 async def test_a_server_is_removed_after_an_armed_question() -> None:
     door = door_with(every_state())
     async with running(door) as (app, pilot):
@@ -134,19 +139,20 @@ async def test_a_server_is_removed_after_an_armed_question() -> None:
         await settled(app, pilot)
         check_golden(app, "network-remove")
         await pilot.press("x")
-        await pilot.pause(0.45)
+        await pilot.pause(0.9)
         assert not door.client.asked
         await pilot.press("x")
         await until(pilot, lambda: bool(door.client.asked))
         assert door.client.asked == [RemoveRelay(key("far"))]
 
 
+@covers("MOB-43")
 async def test_an_index_server_may_always_go() -> None:
     door = door_with(village_report())
     async with running(door) as (app, pilot):
         await at_network(app, pilot)
         await pilot.press("down", "x")
-        await pilot.pause(0.45)
+        await pilot.pause(0.9)
         await pilot.press("x")
         await until(pilot, lambda: bool(door.client.asked))
         assert door.client.asked == [RemoveIndexServer(key("index"))]
@@ -179,7 +185,7 @@ async def test_own_servers_are_run_and_stopped(size) -> None:
         await settled(app, pilot)
         check_golden(app, "network-serving")
         await pilot.press("w")
-        await pilot.pause(0.45)
+        await pilot.pause(0.9)
         await pilot.press("w")
         await until(pilot, lambda: "stop servers" in door.done)
 

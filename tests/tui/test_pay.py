@@ -20,6 +20,7 @@ from offset_tui.widgets import arming
 from offset_tui.widgets.artifact_box import ArtifactBox
 from offset_tui.widgets.inputs import LineInput
 from offset_tui.widgets.table import KeyedTable
+from tests.covers import covers
 from tests.tui import money_scenes as money
 from tests.tui.scenes import NOW_MS, OUSD, FakeDoor
 from tests.tui.screens import SMALL, WIDE, check_golden, picture, running, settled, until
@@ -67,6 +68,7 @@ async def _review(app: OffsetApp, pilot: Pilot[None], invoice: Invoice) -> PayRe
     return screen
 
 
+@covers("MOB-04", "PRV-03")
 @pytest.mark.parametrize("size", [SMALL, WIDE])
 @pytest.mark.parametrize("name", REVIEWS)
 async def test_every_review(name: str, size: tuple[int, int]) -> None:
@@ -108,7 +110,7 @@ async def test_p_pays_once_and_opens_the_payment() -> None:
         await until(pilot, lambda: isinstance(app.screen, PaymentScreen))
         (asked,) = door.client.asked
         assert isinstance(asked, Pay)
-        assert (asked.invoice, asked.max_fee, asked.confirm_above) == (money.invoice(), 1_04, 0)
+        assert (asked.invoice, asked.max_fee, asked.confirm_above) == (money.invoice(), 14, 0)
         assert [one.currency for one in door.chosen.currencies] == [OUSD]
 
 
@@ -173,6 +175,9 @@ async def test_a_new_currency_asks_for_its_decimals_and_keeps_them() -> None:
         await until(pilot, lambda: isinstance(app.screen, Pick))
         await settled(app, pilot)
         check_golden(app, "review-decimals")
+        dialog = app.screen
+        assert isinstance(dialog, Pick)
+        await until(pilot, lambda: dialog.is_armed)
         await pilot.press("enter")
         await until(pilot, lambda: bool(door.client.asked))
         assert door.chosen.decimals_of(NEW) == 2
@@ -251,6 +256,7 @@ def _busy() -> FakeDoor:
     return money.with_history(shown, old)
 
 
+@covers("MOB-06")
 @pytest.mark.parametrize("size", [SMALL, WIDE])
 async def test_the_section_lists_what_is_under_way_and_recent(size: tuple[int, int]) -> None:
     async with running(_busy(), size) as (app, pilot):

@@ -12,6 +12,7 @@ from offset_tui.screens.pay_review import PayReviewScreen
 from offset_tui.screens.payment import PaymentScreen
 from offset_tui.widgets import arming
 from offset_tui.widgets.inputs import LineInput
+from tests.covers import covers
 from tests.tui import money_scenes as money
 from tests.tui.screens import SMALL, WIDE, check_golden, picture, running, settled, until
 
@@ -28,6 +29,7 @@ STAGES = {
 }
 
 
+@covers("MOB-07")
 @pytest.mark.parametrize("size", [SMALL, WIDE])
 @pytest.mark.parametrize("name", STAGES)
 async def test_every_stage(name: str, size: tuple[int, int]) -> None:
@@ -50,6 +52,7 @@ async def test_a_commit_handed_over_waits_for_the_receipt(size: tuple[int, int])
         check_golden(app, "payment-handed")
 
 
+@covers("MOB-08", "CMP-14")
 async def test_the_fee_is_agreed_to_with_p_once_it_was_shown_for_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -88,6 +91,7 @@ async def test_another_fee_disarms_the_key_again(monkeypatch: pytest.MonkeyPatch
         assert door.client.asked == []
 
 
+@covers("MOB-09", "CMP-15")
 async def test_giving_up_is_asked_and_enter_does_not_do_it() -> None:
     door = money.door(STAGES["sending"])
     async with running(door) as (app, pilot):
@@ -154,6 +158,7 @@ async def test_the_commit_of_a_new_payment_is_shown_as_soon_as_it_exists(
         await until(pilot, lambda: bool(door.kept.handed))
 
 
+@covers("MOB-12")
 async def test_a_paid_one_shares_its_receipt_and_verifies() -> None:
     async with running(money.door(STAGES["paid"])) as (app, pilot):
         await app.push_screen(PaymentScreen(money.payment_id()))
@@ -166,6 +171,7 @@ async def test_a_paid_one_shares_its_receipt_and_verifies() -> None:
         await until(pilot, lambda: "the seller has collected" in picture(app))
 
 
+@covers("MOB-12")
 async def test_receipt_invoice_and_page_are_written_into_a_folder(tmp_path: Path) -> None:
     async with running(money.door(STAGES["paid"])) as (app, pilot):
         await app.push_screen(PaymentScreen(money.payment_id()))

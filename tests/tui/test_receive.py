@@ -30,6 +30,7 @@ from offset_tui.widgets import arming
 from offset_tui.widgets.choice import Choice
 from offset_tui.widgets.inputs import LineInput
 from offset_tui.widgets.table import KeyedTable
+from tests.covers import covers
 from tests.tui import money_scenes as money
 from tests.tui.scenes import NOW_MS, FakeDoor
 from tests.tui.screens import SMALL, WIDE, check_golden, picture, running, settled, until
@@ -68,6 +69,7 @@ def _open() -> FakeDoor:
 # --- the form -------------------------------------------------------------------------------------
 
 
+@covers("MOB-17")
 @pytest.mark.parametrize("size", [SMALL, WIDE])
 async def test_the_form_and_the_open_invoices(size: tuple[int, int]) -> None:
     async with running(_open(), size) as (app, pilot):
@@ -90,6 +92,7 @@ async def test_the_form_says_what_can_come_in(size: tuple[int, int]) -> None:
         check_golden(app, "receive-too-much")
 
 
+@covers("MOB-15")
 @pytest.mark.parametrize("size", [SMALL, WIDE])
 async def test_what_is_wrong_is_said_below_each_field(size: tuple[int, int]) -> None:
     door = money.door()
@@ -107,6 +110,7 @@ async def test_what_is_wrong_is_said_below_each_field(size: tuple[int, int]) -> 
         assert app.focused is app.screen.query_one("#currency")
 
 
+@covers("MOB-14", "MOB-16", "CMP-18")
 async def test_an_invoice_is_made_once_with_ctrl_s_and_shown_to_be_shared() -> None:
     door = money.door()
     async with running(door) as (app, pilot):
@@ -151,6 +155,7 @@ async def test_a_refused_invoice_leaves_the_form_as_it_is() -> None:
         assert app.screen.query_one("#amount", Input).value == "7"
 
 
+@covers("MOB-14", "MOB-15")
 async def test_a_currency_nobody_uses_asks_for_its_decimals() -> None:
     door = money.door()
     async with running(door) as (app, pilot):
@@ -159,6 +164,7 @@ async def test_a_currency_nobody_uses_asks_for_its_decimals() -> None:
         app.screen.query_one("#currency", LineInput).value = "BEANS"
         await pilot.press("7", "ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, Pick))
+        await until(pilot, lambda: getattr(app.screen, "is_armed", False))
         await pilot.press("down", "enter")
         await until(pilot, lambda: "look at the amount again" in picture(app))
         assert door.client.asked == []
@@ -222,6 +228,7 @@ INVOICES: dict[str, Callable[[], FakeDoor]] = {
 }
 
 
+@covers("MOB-17")
 @pytest.mark.parametrize("size", [SMALL, WIDE])
 @pytest.mark.parametrize("name", INVOICES)
 async def test_every_state_of_an_invoice(name: str, size: tuple[int, int]) -> None:
@@ -234,6 +241,7 @@ async def test_every_state_of_an_invoice(name: str, size: tuple[int, int]) -> No
         assert "\x1b" not in picture(app)
 
 
+@covers("MOB-20")
 async def test_closing_an_unpaid_invoice_is_asked() -> None:
     door = money.door(sales=(money.sale(_sale(1)),))
     async with running(door) as (app, pilot):
@@ -248,6 +256,7 @@ async def test_closing_an_unpaid_invoice_is_asked() -> None:
         assert door.client.asked == [CancelInvoice(_sale(1).invoice_id)]
 
 
+@covers("MOB-20")
 async def test_refunding_a_registered_commit_has_to_be_typed() -> None:
     door = INVOICES["held"]()
     async with running(door) as (app, pilot):
@@ -277,6 +286,7 @@ async def test_a_held_one_is_collected_with_enter() -> None:
         assert door.client.asked == [CollectInvoice(_sale(1).invoice_id, False)]
 
 
+@covers("MOB-21")
 async def test_the_files_of_a_sale(tmp_path: Path) -> None:
     async with running(INVOICES["collected"]()) as (app, pilot):
         screen = InvoiceScreen(_sale(1).invoice_id)
@@ -306,6 +316,7 @@ COMMITS: dict[str, tuple[Commit, Callable[[], FakeDoor]]] = {
 }
 
 
+@covers("CMP-19")
 @pytest.mark.parametrize("size", [SMALL, WIDE])
 @pytest.mark.parametrize("name", COMMITS)
 async def test_every_verdict(name: str, size: tuple[int, int]) -> None:
@@ -318,6 +329,7 @@ async def test_every_verdict(name: str, size: tuple[int, int]) -> None:
         check_golden(app, f"commit-{name}")
 
 
+@covers("MOB-18")
 async def test_a_commit_pasted_anywhere_is_judged() -> None:
     async with running(INVOICES["reserved"]()) as (app, pilot):
         app.post_message(events.Paste(files.to_text(_GOOD)))
@@ -325,6 +337,7 @@ async def test_a_commit_pasted_anywhere_is_judged() -> None:
         await until(pilot, lambda: "Payment is good: hand over the goods" in picture(app))
 
 
+@covers("MOB-19")
 async def test_enter_collects_once_and_only_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arming, "ARMED_AFTER_S", 1e9)
     door = money.door(sales=(money.reserved(_sale(1)),))
@@ -357,6 +370,7 @@ async def test_a_bad_commit_is_never_collected(name: str) -> None:
         assert app.screen is screen
 
 
+@covers("CMP-20")
 async def test_holding_keeps_the_commit_and_the_date() -> None:
     door = money.door(sales=(money.reserved(_sale(1)),))
     async with running(door) as (app, pilot):

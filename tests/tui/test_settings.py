@@ -22,6 +22,7 @@ from offset_engine.files import to_text
 from offset_engine.text import EntryError
 from offset_tui import setting_words
 from offset_tui.doors import AppOptions
+from tests.covers import covers
 from tests.tui.card_scenes import ALICE, with_cards
 from tests.tui.scenes import HOURS, NOW_MS, OUSD, key
 from tests.tui.screens import SMALL, WIDE, check_golden, running, settled, until
@@ -99,6 +100,7 @@ async def test_a_typed_setting_is_read_or_asked_again() -> None:
         await until(pilot, lambda: door.chosen.auto_fee_permille == 5)
 
 
+@covers("MOB-15")
 async def test_decimals_change_only_with_the_currency_typed() -> None:
     door = with_cards()
     door.chosen = CardSettings(currencies=(CurrencyView(OUSD, 2),))
@@ -118,6 +120,7 @@ async def test_decimals_change_only_with_the_currency_typed() -> None:
         await until(pilot, lambda: door.chosen.decimals_of(OUSD) == 3)
 
 
+@covers("MOB-50", "RMP-30")
 @BOTH
 async def test_the_theme_is_kept_for_the_next_start(size) -> None:
     door = with_cards()

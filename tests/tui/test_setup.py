@@ -14,6 +14,7 @@ from offset_tui.screens.connect import ConnectScreen
 from offset_tui.screens.home import HomeScreen
 from offset_tui.screens.introduce import AcceptInviteScreen, InviteScreen, ServersScreen
 from offset_tui.screens.setup import SetupScreen
+from tests.covers import covers
 from tests.tui.card_scenes import ALICE, INVITE, RCARD, SERVERS, StoreDoor, with_cards
 from tests.tui.scenes import key
 from tests.tui.screens import SMALL, WIDE, check_golden, running, settled, until
@@ -70,6 +71,7 @@ class Hand:
         await self.pilot.pause(0.45)
 
 
+@covers("MOB-24")
 async def test_an_invited_person_needs_four_interactions() -> None:
     door = StoreDoor()
     async with running(door) as (app, pilot):
@@ -81,7 +83,6 @@ async def test_an_invited_person_needs_four_interactions() -> None:
         await hand.press("enter")
         await hand.shown(AcceptInviteScreen)
         assert not door.client.asked  # nothing happens before the review
-        await hand.tab()
         await hand.type("200")
         await hand.wait_until_armed()
         await hand.press("ctrl+g")
@@ -243,6 +244,7 @@ async def test_a_failed_backup_does_not_make_the_card_twice(tmp_path: Path) -> N
         assert door.done.count("create Bob") == 1
 
 
+@covers("MOB-25", "CMP-03")
 @BOTH
 async def test_a_card_that_runs_elsewhere(size) -> None:
     door = StoreDoor()
@@ -384,6 +386,7 @@ async def test_over_ssh_an_existing_card_asks_once() -> None:
         await until(pilot, lambda: not isinstance(app.screen, HomeScreen))
         await settled(app, pilot)
         await golden(app, pilot, "stay-online")
+        await until(pilot, lambda: getattr(app.screen, "is_armed", False))
         await pilot.press("enter")
         await until(pilot, lambda: "leave running Eve" in door.done)
         await settled(app, pilot)

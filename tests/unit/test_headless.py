@@ -326,6 +326,19 @@ async def test_a_fee_that_waits_is_confirmed_later(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("most", [("--max-fee", "0.50"), ()])
+async def test_yes_agrees_to_no_fee_above_the_most_of_this_call(
+    most: tuple[str, ...], client: Seller
+) -> None:
+    client.pay_list = [pay(PayStage.FEE_TO_CONFIRM, fee=51)]
+    with pytest.raises(NotPossibleError, match=r"consent to a fee of 0\.51"):
+        await run(client, "pay", INVOICE, "--yes", *most)
+    assert client.asked == []
+    await run(client, "pay", INVOICE, "--yes", "--max-fee", "0.51")
+    assert [type(one) for one in client.asked] == [ConfirmFee]
+
+
+@pytest.mark.anyio
 async def test_a_second_payment_of_an_unknown_first_takes_a_word_of_its_own(client: Seller) -> None:
     client.pay_list = [pay(PayStage.FAILED, failure=PayFailure.UNKNOWN)]
     with pytest.raises(RefusedError, match="add --again"):

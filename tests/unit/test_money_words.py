@@ -2,18 +2,29 @@
 
 import datetime as dt
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from offset_engine.client import CREDITS_MAX, Currency, PayFailure, PayStage
 from offset_engine.files import Vouched
-from offset_engine.text import EntryError
+from offset_engine.text import EntryError, fingerprint
 from offset_tui import money_words as words
 from offset_tui import proof_words, sale_words, state
 from offset_tui.money_words import Mark, Payer, Weight
 from offset_tui.sale_words import Finding
 from tests.tui import money_scenes as money
-from tests.tui.scenes import HOURS, NOW_MS, OUSD, TOLD, key, village_report
+from tests.tui.scenes import (
+    HOURS,
+    NOW_MS,
+    OUSD,
+    TOLD,
+    friend,
+    key,
+    line,
+    report,
+    village_report,
+)
 
 EVE = Payer(key("Eve"), 2, True, None)
 DAY_MS = 86_400_000
@@ -194,6 +205,73 @@ def test_what_can_come_in_and_go_out() -> None:
     assert sale_words.payable(lines, OUSD)[2] is False
     assert sale_words.used_currencies(lines, ()) == (OUSD, HOURS)
     assert sale_words.used_currencies(lines, (HOURS,)) == (HOURS, OUSD)
+
+
+@pytest.mark.parametrize(
+    "state_of",
+    [
+        {"is_enabled": False},
+        {"is_consistent": False},
+        {"is_quarantined": True},
+        {"is_unreadable": True},
+        {"currencies": (line(balance=None),)},
+        {"currencies": (replace(line(balance=50_00), is_removing=True),)},
+    ],
+)
+def test_nothing_is_expected_through_a_friend_nothing_can_pass_through(
+    state_of: dict[str, Any],
+) -> None:
+    bob = replace(friend("Bob", line()), **state_of)
+    lines = state.all_lines(report(bob), TOLD)
+    (net,) = state.nets(lines)
+    assert (lines[0].can_pay, lines[0].can_be_paid) == (0, 0)
+    assert (net.can_pay, net.can_be_paid) == (0, 0)
+    assert not sale_words.receivable(lines, OUSD)
+    assert not sale_words.payable(lines, OUSD)[1]
+
+
+def test_what_a_friend_did_not_say_stays_unknown_beside_one_that_is_switched_off() -> None:
+    off = replace(friend("Bob", line()), is_enabled=False)
+    lines = state.all_lines(report(off, friend("Zoe", line())), TOLD)
+    assert state.nets(lines)[0].can_pay is None
+    assert sale_words.payable(lines, OUSD) == (True, None, False)
+
+
+def test_a_friend_who_is_offline_may_come_back() -> None:
+    (one,) = state.all_lines(report(friend("Bob", line(), is_online=False)), TOLD)
+    assert one.is_usable
+    assert one.can_be_paid == 200_00
+
+
+def test_a_closed_currency_counts_between_the_two() -> None:
+    lines = state.all_lines(report(friend("Bob", line(is_open=False))), TOLD)
+    assert sale_words.receivable(lines, OUSD) == 200_00
+    assert state.nets(lines)[0].can_be_paid == 200_00
+    assert "no friend" not in sale_words.echo(1_00, OUSD, 2, 200_00)[0]
+
+
+def test_friends_who_look_alike_are_told_apart_wherever_they_are_named() -> None:
+    long = "Alice the baker of Main St. "
+    made = report(replace(friend("a"), name=f"{long}1"), replace(friend("b"), name=f"{long}2"))
+    names = state.friend_names(made)
+    assert len(set(names.values())) == 2
+    assert words.called(made, key("a")) == names[key("a")]
+    assert fingerprint(key("a")) in names[key("a")]
+    assert words.called(made, key("Zoe")) == fingerprint(key("Zoe"))
+
+
+def test_a_name_cannot_pass_for_a_name_with_a_fingerprint() -> None:
+    spoof = f"Bob {fingerprint(key('b'))}"
+    made = report(
+        replace(friend("a"), name=spoof),
+        replace(friend("b"), name="Bob"),
+        replace(friend("c"), name="Bob"),
+        replace(friend("d"), name="Jean-Paul"),
+    )
+    names = state.friend_names(made)
+    assert names[key("b")] == spoof
+    assert names[key("a")] == f"{spoof} {fingerprint(key('a'))}"
+    assert names[key("d")] == "Jean-Paul"
 
 
 def test_the_echo_warns_of_too_much() -> None:

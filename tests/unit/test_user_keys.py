@@ -1,10 +1,12 @@
 """A keymap file: what it may say, and the one sentence for everything else."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from offset_tui import user_keys
+from offset_tui.__main__ import main
 from offset_tui.keymap import known
 
 
@@ -107,3 +109,8 @@ def test_the_sentence_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     file.mkdir()
     with pytest.raises(user_keys.KeymapError, match="cannot read"):
         user_keys.load()
+
+
+def test_info_prints_where_the_file_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["paths"]["keymap"] == str(user_keys.path())
