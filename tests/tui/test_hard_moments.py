@@ -130,7 +130,7 @@ async def test_an_inbox_that_cannot_be_is_said_and_no_such_one_can_be_set() -> N
         setting_words.read("inbox", "~nosuchuser/in")
 
 
-@pytest.mark.parametrize("typed", ["~nosuchuser/x", "/tmp/" + "x" * 300, "/a\0b"])
+@pytest.mark.parametrize("typed", ["~nosuchuser/x", "/srv/" + "x" * 300, "/a\0b"])
 async def test_a_path_nobody_can_mean_is_refused_with_a_sentence(typed: str) -> None:
     with pytest.raises(FileError):
         expanded(typed)
