@@ -324,9 +324,9 @@ class Client(Protocol):
             if not news or wanted in news:
                 return
 
-    async def confirm_fee(self, payment_id: PaymentId) -> None:
-        """Agree to the fee shown."""
-        await self.command(ConfirmFee(payment_id))
+    async def confirm_fee(self, payment_id: PaymentId, at_most: int) -> None:
+        """Agree to a fee of at most so many credits: the one that was shown."""
+        await self.command(ConfirmFee(payment_id, at_most))
 
     async def cancel(self, payment_id: PaymentId) -> None:
         """Give up a payment whose commit does not exist yet."""

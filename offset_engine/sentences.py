@@ -46,6 +46,7 @@ FAULTS: Final = {
     CommandFault.WRONG_STAGE: "the payment has gone too far for that",
     CommandFault.INVOICE_INVALID: "the node refuses this invoice: it is damaged",
     CommandFault.STORE_FULL: "the node's disk is full",
+    CommandFault.FEE_CHANGED: "the fee is higher now than the one you were shown; look at it again",
     CommandFault.PERMISSION_DENIED: "the node does not allow this app to do that",
 }
 """Why a command was refused; nothing changed."""

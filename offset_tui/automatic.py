@@ -76,7 +76,7 @@ class Automatic:
     async def _confirm(self, pay: PayReport) -> tuple[str, bool]:
         fee = self._money(pay.invoice.currency, pay.fee)
         try:
-            await self.session.client.confirm_fee(pay.payment_id)
+            await self.session.client.confirm_fee(pay.payment_id, pay.fee)
         except OffsetError as problem:
             return f"the fee of {fee} was not agreed to by itself: {problem}", True
         return f"agreed by itself to a fee of {fee}, as set under Settings", False

@@ -180,6 +180,8 @@ class ConfirmFee:
     """Agree to the fee shown."""
 
     payment_id: PaymentId
+    at_most: int
+    """The fee that was shown, in credits: a higher one is refused, since nobody has agreed to it."""
 
 
 @value
@@ -364,6 +366,7 @@ class CommandFault(Enum):
     WRONG_STAGE = "wrong_stage"
     INVOICE_INVALID = "invoice_invalid"
     STORE_FULL = "store_full"
+    FEE_CHANGED = "fee_changed"
     PERMISSION_DENIED = "permission_denied"
     """The app that asked may not do this; a node itself never says so."""
 

@@ -257,7 +257,10 @@ _KEY: Final = _fixed(PublicKey)
 _NUMBERS: Final[Mapping[str, _Coder]] = {
     name: coder
     for coder, names in (
-        (_CREDITS, "amount confirm_above dest_payment fees max_debt max_fee total_dest_payment"),
+        (
+            _CREDITS,
+            "amount at_most confirm_above dest_payment fees max_debt max_fee total_dest_payment",
+        ),
         (_BALANCE, "balance"),
         (_SUM, "fee frozen received"),
         (_U128, "local_pending_debt move_token_counter remote_pending_debt"),

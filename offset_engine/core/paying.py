@@ -97,11 +97,11 @@ def pay(draft: Draft, command: Pay) -> CommandFault | None:
 
 
 def _is_being_paid(draft: Draft, invoice: Invoice) -> bool:
-    """Whether another wish pays this invoice now: two windows, or two programs, meant the same payment."""
+    """Whether another wish pays this invoice or has paid it: two windows, or two programs, meant the same."""
     wanted = invoice.invoice_id
     return any(
         intent.invoice.invoice_id == wanted
-        and intent.ended_ms is None
+        and (intent.ended_ms is None or intent.stage is PayStage.PAID)
         and intent.invoice.dest_public_key == invoice.dest_public_key
         for intent in draft.state.intents.values()
     )
@@ -124,12 +124,15 @@ def confirm_fee(draft: Draft, command: ConfirmFee) -> CommandFault | None:
         return CommandFault.PAYMENT_DOES_NOT_EXIST
     if known.stage is not PayStage.FEE_TO_CONFIRM:
         return CommandFault.WRONG_STAGE
+    fee = known.fee + sum(part.fee for part in known.planned)
+    if fee > command.at_most:
+        return CommandFault.FEE_CHANGED
     intent = draft.intent(command.payment_id)
     if _is_expired(draft, intent):
         _fail(draft, command.payment_id, PayFailure.EXPIRED)
         return None
     # Agreed up to this much: planning again may not exceed it without asking.
-    intent.confirm_above = intent.fee + sum(part.fee for part in intent.planned)
+    intent.confirm_above = fee
     _send(draft, intent)
     return None
 

@@ -298,7 +298,7 @@ async def _agree_to_fee(twin: Twin, pay: PayReport) -> None:
             f"offset pay --confirm {identifier} agrees, offset pay --cancel {identifier} gives it up"
         )
     if await twin.agrees(f"The fee is {fee}. Pay it?"):
-        await twin.client.confirm_fee(pay.payment_id)
+        await twin.client.confirm_fee(pay.payment_id, pay.fee)
         return
     await twin.client.cancel(pay.payment_id)
     ended = await twin.client.wait_pay(pay.payment_id)
@@ -369,7 +369,7 @@ async def _confirm(twin: Twin) -> None:
     pay = await _live(twin, twin.args.confirm)
     if pay.stage is not PayStage.FEE_TO_CONFIRM:
         raise NotPossibleError(f"no fee waits for your consent: {_state_words(pay)}")
-    await twin.client.confirm_fee(pay.payment_id)
+    await twin.client.confirm_fee(pay.payment_id, pay.fee)
     await _follow(twin, pay.payment_id)
 
 

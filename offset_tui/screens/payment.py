@@ -230,13 +230,17 @@ class PaymentScreen(MoneyScreen):
 
     @work(group="pay")
     async def _confirm_fee(self) -> None:
-        fee = None if self.pay is None else self.pay.fee
+        if self.pay is None:
+            self._is_busy = False
+            return
+        fee = self.pay.fee
         try:
             if not await self.arming.is_alone():
                 self.flash("not agreed to: P came together with other keys; press it alone")
                 return
             client = self.session.client
-            is_done, _ = await self.do(client.confirm_fee(self.payment_id), "agreed to the fee")
+            agreeing = client.confirm_fee(self.payment_id, fee)
+            is_done, _ = await self.do(agreeing, "agreed to the fee")
         finally:
             self._is_busy = False
         if is_done:

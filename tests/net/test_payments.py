@@ -229,7 +229,7 @@ async def test_a_fee_is_confirmed_or_refused_before_anything_is_sent():
         payment_id = await bob.pay(invoice, 100, confirm_above=0)
         report = await bob.wait_pay(payment_id, PayStage.FEE_TO_CONFIRM)
         assert (report.fee, village.frozen()) == (1, 0)
-        await bob.confirm_fee(payment_id)
+        await bob.confirm_fee(payment_id, CREDITS_MAX)
         assert (await bob.wait_pay(payment_id, PayStage.COMMITTED)).commit is not None
 
 

@@ -137,10 +137,12 @@ async def asks_before_a_fee_above_the_one_agreed(party: Party) -> None:
     payment_id = await party.buyer.pay(invoice, 100, confirm_above=0)
     report = await party.buyer.wait_pay(payment_id, PayStage.FEE_TO_CONFIRM)
     assert (report.stage, report.fee, report.commit) == (PayStage.FEE_TO_CONFIRM, FEE, None)
-    await party.buyer.confirm_fee(payment_id)
+    await party.buyer.confirm_fee(payment_id, CREDITS_MAX)
     report = await party.buyer.wait_pay(payment_id, PayStage.COMMITTED)
     assert report.commit is not None
-    assert await refused(party.buyer.confirm_fee(payment_id)) is CommandFault.WRONG_STAGE
+    assert (
+        await refused(party.buyer.confirm_fee(payment_id, CREDITS_MAX)) is CommandFault.WRONG_STAGE
+    )
 
 
 async def gives_up_a_payment_whose_fee_is_above_the_limit(party: Party) -> None:
@@ -197,8 +199,9 @@ async def knows_nothing_of_payments_that_never_were(party: Party) -> None:
     assert await party.buyer.pay_report(NO_PAYMENT) is None
     assert await party.seller.invoice_report(NOBODY) is None
     absent = CommandFault.PAYMENT_DOES_NOT_EXIST
-    for doing in (party.buyer.cancel, party.buyer.confirm_fee, party.buyer.forget):
+    for doing in (party.buyer.cancel, party.buyer.forget):
         assert await refused(doing(NO_PAYMENT)) is absent
+    assert await refused(party.buyer.confirm_fee(NO_PAYMENT, CREDITS_MAX)) is absent
     assert await refused(party.buyer.wait_pay(NO_PAYMENT)) is absent
 
 

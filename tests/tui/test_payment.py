@@ -69,7 +69,7 @@ async def test_the_fee_is_agreed_to_with_p_once_it_was_shown_for_a_moment(
         assert door.client.asked == []
         await pilot.press("P", "P")
         await until(pilot, lambda: bool(door.client.asked))
-        assert door.client.asked == [ConfirmFee(money.payment_id())]
+        assert door.client.asked == [ConfirmFee(money.payment_id(), STAGES["fee"].fee)]
 
 
 async def test_another_fee_disarms_the_key_again(monkeypatch: pytest.MonkeyPatch) -> None:

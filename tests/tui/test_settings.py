@@ -176,7 +176,7 @@ async def test_small_fees_are_agreed_to_once(fee: int, is_agreed: bool) -> None:
         await until(pilot, lambda: bool(app.session.snapshot.pays))
         door.client.tell()
         await settled(app, pilot)
-        wanted = [ConfirmFee(PaymentId(bytes(16)))] if is_agreed else []
+        wanted = [ConfirmFee(PaymentId(bytes(16)), fee)] if is_agreed else []
         assert door.client.asked == wanted
         if is_agreed:
             check_golden(app, "home-auto-fee")

@@ -169,7 +169,7 @@ SAMPLES: list[typing.Any] = [
     api.ResetFriendChannel(FRIEND, HashResult(bytes(32))),
     api.DisputeFriend(FRIEND),
     api.Pay(PAYMENT, INVOICE, 1),
-    api.ConfirmFee(PAYMENT),
+    api.ConfirmFee(PAYMENT, 3),
     api.CancelPay(PAYMENT),
     api.ForgetPay(PAYMENT),
     api.CreatePayment(PAYMENT, INVOICE_ID, USD, 1, FRIEND),

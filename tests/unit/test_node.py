@@ -55,6 +55,7 @@ from offset_engine.core.events import (
 )
 from offset_engine.core.friend import CurrencyConfig
 from offset_engine.core.node import next_deadline_ms, step
+from offset_engine.core.payer import PayStage
 from offset_engine.core.payment import PaymentStage
 from offset_engine.core.signing import (
     RESPONSE_PREFIX,
@@ -100,6 +101,7 @@ from tests.fakes import (
     strand_token,
     uid,
     wish,
+    with_index,
 )
 
 USD = Currency("USD")
@@ -206,7 +208,16 @@ def unsigned(scene: Scene) -> CommandFault | None:
 
 def wrong_stage(scene: Scene) -> CommandFault | None:
     assert scene.a.do(Pay(wish(1), scene.invoice, 0)) is None
-    return scene.a.do(ConfirmFee(wish(1)))
+    return scene.a.do(ConfirmFee(wish(1), CREDITS_MAX))
+
+
+def dearer_than_shown(scene: Scene) -> CommandFault | None:
+    seller = Card("c", 3)
+    with_index(scene.a)
+    assert scene.a.do(Pay(wish(1), new_invoice(seller, 8), 100, confirm_above=0)) is None
+    answer_routes(scene.a, (part(scene.a, scene.b, seller, amount=8, fee=2),))
+    assert scene.a.intent(wish(1)).stage is PayStage.FEE_TO_CONFIRM
+    return scene.a.do(ConfirmFee(wish(1), 1))
 
 
 FAULTS: dict[CommandFault, Callable[[Scene], CommandFault | None]] = {
@@ -248,6 +259,7 @@ FAULTS: dict[CommandFault, Callable[[Scene], CommandFault | None]] = {
     CommandFault.COMMIT_INCOMPLETE: incomplete,
     CommandFault.NOT_COMMITTED: lambda s: s.b.do(CollectInvoice(s.invoice.invoice_id)),
     CommandFault.WRONG_STAGE: wrong_stage,
+    CommandFault.FEE_CHANGED: dearer_than_shown,
     CommandFault.INVOICE_INVALID: unsigned,
 }
 

@@ -158,7 +158,7 @@ def test_every_move_of_a_wish_is_announced() -> None:
     stages = [a.intent(wish(1)).stage]
     answer_routes(a, (part(a, m, b, amount=5, fee=2),))
     stages.append(a.intent(wish(1)).stage)
-    assert a.do(ConfirmFee(wish(1))) is None
+    assert a.do(ConfirmFee(wish(1), CREDITS_MAX)) is None
     stages.append(a.intent(wish(1)).stage)
     wires.run()
     intent = a.intent(wish(1))
@@ -195,6 +195,12 @@ def test_two_windows_do_not_pay_one_invoice_at_the_same_time() -> None:
     wires.run()
     assert a.do(Pay(wish(2), invoice, 0)) is CommandFault.PAYMENT_ALREADY_OPEN
     assert a.frozen() == 8
+    commit = a.intent(wish(1)).commit
+    assert commit is not None
+    assert b.do(CommitInvoice(commit)) is None
+    wires.run()
+    assert a.intent(wish(1)).stage is PayStage.PAID
+    assert a.do(Pay(wish(2), invoice, 0)) is CommandFault.PAYMENT_ALREADY_OPEN
 
 
 def test_what_cannot_be_paid_is_refused_at_once() -> None:
@@ -368,11 +374,13 @@ def test_a_confirmed_fee_is_a_ceiling_for_planning_again() -> None:
     begin(a, new_invoice(b, 10), confirm_above=0)
     answer_routes(a, (part(a, m, b, amount=6, fee=1), part(a, n, b, amount=4, fee=2)))
     assert now(a) == (TO_CONFIRM, None)
-    assert a.do(ConfirmFee(wish(1))) is None
+    assert a.do(ConfirmFee(wish(1), CREDITS_MAX)) is None
     wires.run()  # the part over n comes back
     answer_routes(a, (part(a, m, b, amount=4, fee=3),))
     assert now(a) == (TO_CONFIRM, None)  # 1 + 3 is more than what was agreed to
-    assert a.do(ConfirmFee(wish(1))) is None
+    assert a.do(ConfirmFee(wish(1), 3)) is CommandFault.FEE_CHANGED  # somebody still looks at 3
+    assert now(a) == (TO_CONFIRM, None)
+    assert a.do(ConfirmFee(wish(1), CREDITS_MAX)) is None
     wires.run()
     assert now(a) == (COMMITTED, None)
     assert a.intent(wish(1)).fee == 4
@@ -392,14 +400,14 @@ def test_a_part_that_fails_while_the_fee_is_asked_is_planned_again_with_the_rest
     wires.run()
     assert now(a) == (SEARCHING, None)
     assert a.questions[-1].amount == 10
-    assert a.do(ConfirmFee(wish(1))) is CommandFault.WRONG_STAGE
+    assert a.do(ConfirmFee(wish(1), CREDITS_MAX)) is CommandFault.WRONG_STAGE
 
 
 def test_confirming_needs_a_question() -> None:
     _, (a, b) = chain("a", "b")
-    assert a.do(ConfirmFee(wish(1))) is CommandFault.PAYMENT_DOES_NOT_EXIST
+    assert a.do(ConfirmFee(wish(1), CREDITS_MAX)) is CommandFault.PAYMENT_DOES_NOT_EXIST
     begin(a, new_invoice(b, 5))
-    assert a.do(ConfirmFee(wish(1))) is CommandFault.WRONG_STAGE
+    assert a.do(ConfirmFee(wish(1), CREDITS_MAX)) is CommandFault.WRONG_STAGE
 
 
 def test_confirming_when_the_friend_has_left_plans_again() -> None:
@@ -408,7 +416,7 @@ def test_confirming_when_the_friend_has_left_plans_again() -> None:
     begin(a, new_invoice(b, 10), confirm_above=0)
     answer_routes(a, (part(a, m, b, amount=10, fee=1),))
     wires.offline(a, m)
-    assert a.do(ConfirmFee(wish(1))) is None
+    assert a.do(ConfirmFee(wish(1), CREDITS_MAX)) is None
     assert now(a) == (SEARCHING, None)
     assert a.intent(wish(1)).excluded == ((a.key, m.key),)
     answer_routes(a, (part(a, n, b, amount=10, fee=1),))
@@ -808,7 +816,7 @@ def test_confirming_after_the_invoice_expired_fails() -> None:
     begin(a, invoice, confirm_above=0)
     answer_routes(a, (part(a, m, b, amount=5, fee=5),))
     a.pass_time(60_000)
-    assert a.do(ConfirmFee(wish(1))) is None
+    assert a.do(ConfirmFee(wish(1), CREDITS_MAX)) is None
     assert now(a) == (FAILED, PayFailure.EXPIRED)
 
 
@@ -845,7 +853,7 @@ def test_two_parts_over_the_same_missing_friend_exclude_one_edge() -> None:
     begin(a, new_invoice(b, 10), confirm_above=0)
     answer_routes(a, (part(a, m, b, amount=6, fee=1), part(a, m, b, amount=4, fee=1)))
     wires.offline(a, m)
-    assert a.do(ConfirmFee(wish(1))) is None
+    assert a.do(ConfirmFee(wish(1), CREDITS_MAX)) is None
     assert a.intent(wish(1)).excluded == ((a.key, m.key),)
     answer_routes(a, (part(a, n, b, amount=10),))
     wires.run()
@@ -988,7 +996,7 @@ def test_a_question_about_the_fee_survives_a_restart() -> None:
     answer_routes(a, (part(a, m, b, amount=5, fee=1),))
     restart(wires, a, m)
     assert now(a) == (TO_CONFIRM, None)
-    assert a.do(ConfirmFee(wish(1))) is None
+    assert a.do(ConfirmFee(wish(1), CREDITS_MAX)) is None
     wires.run()
     assert now(a) == (COMMITTED, None)
 

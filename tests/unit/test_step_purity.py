@@ -51,6 +51,7 @@ from offset_engine.core.report import friend_report, report
 from offset_engine.core.signing import Invoice
 from offset_engine.core.state import Agenda, NodeState
 from offset_engine.core.values import (
+    CREDITS_MAX,
     Currency,
     InvoiceId,
     NamedAddress,
@@ -164,7 +165,7 @@ def _pay_in_parts(wires: Wires, cards: tuple[WatchedCard, ...]) -> None:
     invoice = new_invoice(b, 10)
     assert a.do(Pay(wish(1), invoice, 5, 0)) is None
     answer_routes(a, (part(a, m, b, amount=6, fee=1), part(a, n, b, amount=4, fee=1)))
-    assert a.do(ConfirmFee(wish(1))) is None
+    assert a.do(ConfirmFee(wish(1), CREDITS_MAX)) is None
     wires.run()
     commit = a.intent(wish(1)).commit
     assert commit is not None

@@ -133,7 +133,7 @@ async def _confirm(session: Session, report: PayReport) -> None:
     total = invoice.total_dest_payment
     question = f"Pay {total} {invoice.currency} and {report.fee} {invoice.currency} fees?"
     if await session.agrees(question):
-        await session.do(ConfirmFee(report.payment_id))
+        await session.do(ConfirmFee(report.payment_id, report.fee))
         return
     await session.do(CancelPay(report.payment_id))
     await session.client.wait_pay(report.payment_id)
