@@ -50,6 +50,7 @@ from offset_engine.core.payment import Payment, PaymentStage
 from offset_engine.core.signing import Commit, Invoice, terms_hash
 from offset_engine.core.token_channel import Inconsistent
 from offset_engine.core.values import (
+    CREDITS_MAX,
     Currency,
     InvoiceId,
     NamedAddress,
@@ -410,7 +411,9 @@ class People:
                 self._hand_over(intent.commit)
             if intent.stage is PayStage.FEE_TO_CONFIRM:
                 agrees = self._world.is_healing or self._rng.random() < 0.6
-                machine.command((ConfirmFee if agrees else CancelPay)(intent_id))
+                machine.command(
+                    ConfirmFee(intent_id, CREDITS_MAX) if agrees else CancelPay(intent_id)
+                )
             is_over = intent.stage in {PayStage.PAID, PayStage.FAILED}
             # Repeating a wish that was forgotten is a new wish; those who repeat do not forget.
             is_tidy = not self._world.plan.has(Fault.DOUBLE) and self._rng.random() < 0.05
