@@ -2,7 +2,7 @@
 
 The process is `offset run CARD`, cut off from the terminal and its session: what happens to either happens
 to no payment. Where the system ends every process of somebody who logs out (`KillUserProcesses` of systemd
-with lingering off), only a service of the user's own survives; `offset run --help` tells how.
+with lingering off), only a service of the user's own survives, see README, "Become friends".
 """
 
 import contextlib
