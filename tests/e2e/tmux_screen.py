@@ -124,7 +124,7 @@ class Pane:
 
     def press_armed(self, key: str) -> None:
         """Press a key that something just asked for; what asks is deaf for its first moments, as it should be."""
-        time.sleep(ARMED_AFTER_S + LOOK_S)
+        time.sleep(2 * ARMED_AFTER_S + LOOK_S)
         self.keys(key)
 
     def next_field(self) -> None:
