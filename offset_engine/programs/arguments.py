@@ -15,9 +15,10 @@ import argparse
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TextIO, TypeAlias
+from typing import Any, Final, TextIO, TypeAlias
 
 from offset_engine.core.values import parse_address
 from offset_engine.disk import FILE_BYTES_MAX, read_file
@@ -44,7 +45,22 @@ class UsageError(OffsetError):
     """The command line is wrong in a way only a look at the cards or files could tell: exit code 2."""
 
 
-class Parser(argparse.ArgumentParser):
+_KEY_OR_ID: Final = re.compile(
+    r"-(?=.*[A-Z0-9_])([\w-]{21}(==)?|[\w-]{42}=?|[\w-]{85}(==)?)", re.ASCII
+)
+"""16, 32 or 64 bytes as base64url whose first character happens to be a dash; no flag has capitals or digits."""
+
+
+class Words(argparse.ArgumentParser):
+    """Takes a key, id or signature that begins with `-` (one in 64 does) for what it is: a value, no flag."""
+
+    def _parse_optional(self, arg_string: str) -> Any:  # noqa: ANN401 - differs between Pythons
+        if _KEY_OR_ID.fullmatch(arg_string) and arg_string not in self._option_string_actions:
+            return None
+        return super()._parse_optional(arg_string)
+
+
+class Parser(Words):
     """A parser that never guesses abbreviated flags; its mistakes go to stderr with exit code 2."""
 
     def __init__(self, prog: str, description: str) -> None:
@@ -65,7 +81,7 @@ class Commands:
             dest="command",
             required=is_required,
             metavar="COMMAND",
-            parser_class=argparse.ArgumentParser,
+            parser_class=Words,
         )
 
     def add(self, name: str, what: str) -> argparse.ArgumentParser:

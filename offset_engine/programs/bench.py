@@ -29,7 +29,7 @@ from offset_engine.bench import (
     measure_store,
 )
 from offset_engine.core.values import value
-from offset_engine.programs.arguments import Commands, Output, Parser, add_output_flags
+from offset_engine.programs.arguments import Commands, Output, Parser, Words, add_output_flags
 from offset_engine.programs.arguments import run as run_program
 from offset_engine.programs.serving import interrupt_when_terminated
 
@@ -55,7 +55,7 @@ def add_parser(commands: Commands) -> None:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The measurements and their flags."""
     found = parser.add_subparsers(
-        dest="measurement", required=True, metavar="WHAT", parser_class=argparse.ArgumentParser
+        dest="measurement", required=True, metavar="WHAT", parser_class=Words
     )
     for name, (what, add_own) in _MEASUREMENTS.items():
         one = found.add_parser(name, help=what, description=what, allow_abbrev=False)

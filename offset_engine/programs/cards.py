@@ -29,6 +29,7 @@ from offset_engine.programs.arguments import (
     Json,
     Output,
     UsageError,
+    Words,
     add_output_flags,
 )
 from offset_engine.programs.control.session import ask, has_person
@@ -57,7 +58,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add("cards", _WHAT)
     card_flags.add_store(parser)
     actions = parser.add_subparsers(
-        dest="action", metavar="ACTION", parser_class=argparse.ArgumentParser
+        dest="action", metavar="ACTION", parser_class=Words
     )
     for name, (what, arguments) in _ACTIONS_HELP.items():
         action = actions.add_parser(name, help=what, description=what, allow_abbrev=False)

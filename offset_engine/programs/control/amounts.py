@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Final, TypeAlias
 
 from offset_engine.core.values import CREDITS_MAX, U32_MAX, Rate
+from offset_engine.programs.arguments import Words
 
 UNIT_DECIMALS: Final = 2
 """Digits after the point of a currency nobody chose otherwise for (design R8), and with `--units` alone."""
@@ -22,7 +23,7 @@ _NUMBER: Final = re.compile(r"([0-9]{1,60})(?:\.([0-9]{1,60}))?")
 Check: TypeAlias = Callable[[argparse.Namespace], None]
 
 
-class CheckedParser(argparse.ArgumentParser):
+class CheckedParser(Words):
     """A parser of a subcommand that looks at the flags together once all are read."""
 
     def add_check(self, check: Check) -> None:
@@ -32,7 +33,7 @@ class CheckedParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # the same, without its overloads
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """See `argparse.ArgumentParser`; exits with 2 if a check fails."""
+        """See `Words`; exits with 2 if a check fails."""
         found: argparse.Namespace
         found, rest = super().parse_known_args(args, namespace)
         for check in vars(found).pop("checks", ()):
