@@ -44,7 +44,7 @@ from offset_engine.programs import stmgr
 from tests.covers import covers
 from tests.net.loopback import endpoint, key_of, owner, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 ROOT = Path(__file__).parent.parent.parent
 FST = Currency("FST")

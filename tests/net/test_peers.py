@@ -25,7 +25,7 @@ from offset_engine.net.transport import (
 from tests.covers import covers
 from tests.net.peers_world import QUICK, Node, key, pair, share_a_link, until, world
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 async def test_two_friends_share_one_link_and_talk_both_ways() -> None:

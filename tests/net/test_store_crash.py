@@ -28,7 +28,10 @@ from tests.unit.store_samples import ANA, BEN, LOCAL, USD, evidence, ledger, req
 ROOT = Path(__file__).parents[2]
 ROUNDS = 10
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9"),
+]
 
 
 # --- the states ---------------------------------------------------------------------------------

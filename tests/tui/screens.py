@@ -5,15 +5,15 @@ commit it. Source: tui.md §15.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from html import unescape
+from itertools import chain
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree
 
 import anyio
 from rich.cells import cell_len
+from textual._compositor import LayoutUpdate
 from textual.pilot import Pilot
 
 from offset_tui.app import OffsetApp
@@ -23,7 +23,6 @@ from tests.tui.scenes import NOW_MS, FakeDoor
 GOLDEN: Final = Path(__file__).parent.parent / "golden"
 SMALL: Final = (80, 24)
 WIDE: Final = (120, 40)
-_CELL: Final = 12.2
 
 
 @asynccontextmanager
@@ -69,18 +68,23 @@ def picture(app: OffsetApp) -> str:
     """What is on screen, line by line, without trailing spaces."""
     width, height = app.size
     rows: list[list[str]] = [[" "] * width for _ in range(height)]
-    root = ElementTree.fromstring(app.export_screenshot())
-    for text in root.iter("{http://www.w3.org/2000/svg}text"):
-        clip = text.get("clip-path", "")
-        if "-line-" not in clip:
-            continue
-        row = int(clip.rsplit("-line-", 1)[1].rstrip(")"))
-        column = round(float(text.get("x", "0")) / _CELL)
-        for char in unescape(text.text or "").replace("\xa0", " "):
-            if row < height and column < width:
-                rows[row][column] = char
-            column += max(cell_len(char), 1)
+    update = app.screen._compositor.render_update(full=True, screen_stack=app._background_screens)
+    assert isinstance(update, LayoutUpdate)
+    for row, line in zip(rows, update.strips, strict=True):
+        start = 0
+        for segment in chain.from_iterable(line):
+            for column, char in enumerate_cells(segment.text.replace("\xa0", " "), start):
+                if column < width:
+                    row[column] = char
+            start += segment.cell_length
     return "\n".join("".join(row).rstrip() for row in rows) + "\n"
+
+
+def enumerate_cells(text: str, start: int) -> Iterator[tuple[int, str]]:
+    """Each character with the column of its first cell."""
+    for char in text:
+        yield start, char
+        start += max(cell_len(char), 1)
 
 
 def check_golden(app: OffsetApp, name: str) -> None:
