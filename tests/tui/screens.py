@@ -41,6 +41,7 @@ async def running(
     async with app.run_test(size=size, notifications=True) as pilot:
         await until(pilot, lambda: app.has_session or app.door.first is None)
         await settled(app, pilot)
+        await focused(app, pilot)
         yield app, pilot
 
 
@@ -53,6 +54,14 @@ async def until(pilot: Pilot[None], fact: Callable[[], bool], seconds: float = 5
     with anyio.fail_after(seconds):
         while not fact():
             await pilot.pause(0.01)
+
+
+async def focused(app: OffsetApp, pilot: Pilot[None]) -> None:
+    """Wait until keys have somewhere to go; a list gets the focus a moment after its first rows."""
+    for _ in range(15):
+        if app.focused is not None:
+            break
+        await pilot.pause(0.02)
 
 
 async def settled(app: OffsetApp, pilot: Pilot[None]) -> None:
@@ -70,7 +79,8 @@ def picture(app: OffsetApp) -> str:
     rows: list[list[str]] = [[" "] * width for _ in range(height)]
     update = app.screen._compositor.render_update(full=True, screen_stack=app._background_screens)
     assert isinstance(update, LayoutUpdate)
-    for row, line in zip(rows, update.strips, strict=True):
+    # A screen that was only just pushed has fewer lines.
+    for row, line in zip(rows, update.strips, strict=False):
         start = 0
         for segment in chain.from_iterable(line):
             for column, char in enumerate_cells(segment.text.replace("\xa0", " "), start):
