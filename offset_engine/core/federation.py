@@ -34,7 +34,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Final, assert_never
 
-from offset_engine.core.graph import Graph
 from offset_engine.core.hash_clock import HashClock
 from offset_engine.core.index_effects import (
     Close,
@@ -60,6 +59,7 @@ from offset_engine.core.messages import (
     TimeHash,
 )
 from offset_engine.core.peer_outbox import PeerOutbox
+from offset_engine.core.route_terms import GraphEngine
 from offset_engine.core.values import (
     CHAIN_LINKS_MAX,
     U32_MAX,
@@ -86,7 +86,7 @@ class Federation:
         tick_ms: int,
         clock: HashClock,
         nodes: NodeTable,
-        graph: Graph,
+        graph: GraphEngine,
         clients: Mapping[PublicKey, int],
     ) -> None:
         """Trust nobody yet.

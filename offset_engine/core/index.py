@@ -23,7 +23,7 @@ from enum import IntEnum
 from typing import assert_never
 
 from offset_engine.core.federation import Federation
-from offset_engine.core.graph import Graph, RouteQuery
+from offset_engine.core.graph import Graph
 from offset_engine.core.hash_clock import HashClock
 from offset_engine.core.index_effects import (
     Close,
@@ -50,6 +50,7 @@ from offset_engine.core.messages import (
     TimeHash,
     UpdateAck,
 )
+from offset_engine.core.route_terms import GraphEngine, RouteKind, RouteQuery
 from offset_engine.core.values import (
     CREDITS_MAX,
     ROUTE_EXCLUDED_MAX,
@@ -77,16 +78,6 @@ class RouteCode(IntEnum):
     PARTIAL = 4
     UNREACHABLE = 5
     """Nobody reports a usable edge into the payee."""
-
-
-class RouteKind(IntEnum):
-    """What a question for routes is about."""
-
-    PAY = 0
-    MAX = 1
-    """The most that can be paid; `amount` bounds it from above, 0 = no bound."""
-    CYCLE = 2
-    """Not answered by this version."""
 
 
 @value
@@ -117,11 +108,15 @@ class IndexServer:
         now_ms: int,
         random: bytes,
         federation: FederationLimits = FederationLimits(),  # noqa: B008  a value
+        graph: GraphEngine | None = None,
     ) -> None:
-        """Start empty at `now_ms` (monotonic); `random` is 16 fresh bytes for the first tick."""
+        """Start empty at `now_ms` (monotonic); `random` is 16 fresh bytes for the first tick.
+
+        `graph` is an empty one of another engine than the pure one.
+        """
         self._limits = limits
         self._started_ms = now_ms
-        self._graph = Graph()
+        self._graph: GraphEngine = Graph() if graph is None else graph
         self._clock = HashClock(limits.window_ticks)
         self._clock.tick(random)
         self._next_tick_ms = now_ms + limits.tick_ms
@@ -228,7 +223,7 @@ class IndexServer:
         return effects
 
     @property
-    def graph(self) -> Graph:
+    def graph(self) -> GraphEngine:
         """Who can receive how much from whom; read only."""
         return self._graph
 
@@ -302,7 +297,7 @@ class IndexServer:
         self, peer: PublicKey, request: RoutesRequest, now_ms: int
     ) -> tuple[RouteCode, int, tuple[RouteChoice, ...]]:
         limits = self._limits
-        if not _is_answerable(request) or request.dest == peer:
+        if not _is_answerable(request, peer):
             return RouteCode.INVALID, 0, ()
         left = self._scans.left(peer, now_ms)
         if left < limits.scanned_charge_min:
@@ -313,17 +308,18 @@ class IndexServer:
         query = _query(peer, request, min(left, limits.scanned_query_max))
         result = self._graph.route(query)
         self._scans.spend(peer, max(limits.scanned_charge_min, result.scanned), now_ms)
-        if not result.parts:
+        if not result.choices:
             return RouteCode.NONE, 0, ()
-        is_all = request.kind == RouteKind.MAX or result.reachable == request.amount
+        is_all = query.kind is RouteKind.MAX or result.reachable == request.amount
         code = RouteCode.OK if is_all else RouteCode.PARTIAL
-        return code, result.reachable, (RouteChoice(0, result.parts),)
+        return code, result.reachable, result.choices
 
 
-def _is_answerable(request: RoutesRequest) -> bool:
-    amount_min = {RouteKind.PAY.value: 1, RouteKind.MAX.value: 0}.get(request.kind)
+def _is_answerable(request: RoutesRequest, peer: PublicKey) -> bool:
+    amount_min = 0 if request.kind == RouteKind.MAX else 1
     return (
-        amount_min is not None
+        request.kind in tuple(RouteKind)
+        and (request.dest == peer) is (request.kind == RouteKind.CYCLE)
         and amount_min <= request.amount <= CREDITS_MAX
         and 0 <= request.max_fee <= CREDITS_MAX
         and 1 <= request.max_parts <= ROUTE_PARTS_MAX
@@ -338,7 +334,7 @@ def _query(source: PublicKey, request: RoutesRequest, scanned_max: int) -> Route
         request.currency,
         source,
         request.dest,
-        request.amount or CREDITS_MAX,
+        request.amount,
         request.max_fee,
         request.max_parts,
         request.max_keys,
@@ -347,4 +343,5 @@ def _query(source: PublicKey, request: RoutesRequest, scanned_max: int) -> Route
         request.exclude_edges,
         request.exclude_nodes,
         scanned_max,
+        RouteKind(request.kind),
     )

@@ -6,7 +6,7 @@ Source: PROTOCOL.md, "Index servers" and "Index servers: federation"; design R40
 from collections import OrderedDict
 from enum import IntEnum
 
-from offset_engine.core.graph import SCANNED_EDGES_MAX
+from offset_engine.core.route_terms import SCANNED_EDGES_MAX
 from offset_engine.core.values import INDEX_EDGES_MAX, PublicKey, value
 
 

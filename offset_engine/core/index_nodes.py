@@ -27,10 +27,10 @@ from heapq import heappop, heappush, heapreplace
 from typing import Final, TypeAlias
 
 from offset_engine.core.crypto import sha512_256, verify
-from offset_engine.core.graph import Graph
 from offset_engine.core.hash_clock import HashClock
 from offset_engine.core.index_limits import AckCode, FederationLimits, IndexLimits
 from offset_engine.core.messages import Edge, IndexUpdate, Mutation
+from offset_engine.core.route_terms import GraphEngine
 from offset_engine.core.signing import index_update_buffer
 from offset_engine.core.values import (
     CHAIN_LINKS_MAX,
@@ -109,7 +109,11 @@ class NodeTable:
     """All nodes of one server and the graph of what they report."""
 
     def __init__(
-        self, limits: IndexLimits, federation: FederationLimits, clock: HashClock, graph: Graph
+        self,
+        limits: IndexLimits,
+        federation: FederationLimits,
+        clock: HashClock,
+        graph: GraphEngine,
     ) -> None:
         """Start empty; `clock` and `graph` are the server's."""
         self._limits = limits

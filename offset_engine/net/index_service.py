@@ -17,7 +17,6 @@ from offset_engine.core.codec import (
     encode_index_peer_message,
     encode_index_server_message,
 )
-from offset_engine.core.graph import Graph
 from offset_engine.core.index import (
     FederationLimits,
     IndexLimits,
@@ -26,6 +25,7 @@ from offset_engine.core.index import (
     PeerStats,
 )
 from offset_engine.core.messages import IndexPeerMessage, TimeHash
+from offset_engine.core.route_terms import GraphEngine
 from offset_engine.core.values import PublicKey
 from offset_engine.errors import DecodeError
 from offset_engine.net.services import Alarm, Clients
@@ -75,7 +75,7 @@ class IndexService:
         return self._core.federation.stats()
 
     @property
-    def graph(self) -> Graph:
+    def graph(self) -> GraphEngine:
         """Who can receive how much from whom; read only."""
         return self._core.graph
 

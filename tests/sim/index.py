@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING
 
 from offset_engine.core.events import RoutesArrived
-from offset_engine.core.graph import Graph, RouteQuery
+from offset_engine.core.graph import Graph
 from offset_engine.core.index import RouteCode
-from offset_engine.core.messages import RouteChoice, RoutesRequest, RoutesResponse
+from offset_engine.core.messages import RoutesRequest, RoutesResponse
+from offset_engine.core.route_terms import RouteKind, RouteQuery
 from offset_engine.core.routing import edges
 
 if TYPE_CHECKING:
@@ -47,12 +48,12 @@ class Index:
                 request.last_friend,
                 request.exclude_edges,
                 request.exclude_nodes,
+                kind=RouteKind(request.kind),
             )
         )
         code = RouteCode.NONE
         if found.reachable:
             is_enough = found.reachable >= request.amount
             code = RouteCode.OK if is_enough else RouteCode.PARTIAL
-        choices = (RouteChoice(0, found.parts),) if found.parts else ()
-        response = RoutesResponse(request.request_id, code, found.reachable, 0, choices)
+        response = RoutesResponse(request.request_id, code, found.reachable, 0, found.choices)
         machine.routes(RoutesArrived(response), boot)

@@ -4,13 +4,14 @@ from itertools import pairwise
 
 import pytest
 
-from offset_engine.core.graph import Graph, RouteQuery
+from offset_engine.core.graph import Graph
 from offset_engine.core.messages import Edge, EdgeRemoved
+from offset_engine.core.route_terms import Label, RouteKind, RouteQuery
 from offset_engine.core.values import CREDITS_MAX, Currency, PublicKey, Rate
 from tests.covers import covers
 
 FST, USD = Currency("FST"), Currency("USD")
-A, B, C, D, E = (PublicKey(bytes([i]) * 32) for i in range(1, 6))
+A, B, C, D, E, F = (PublicKey(bytes([i]) * 32) for i in range(1, 7))
 FREE = Rate()
 
 
@@ -33,7 +34,7 @@ def test_two_friends_pay_each_other_without_a_fee():
     assert ask(graph, 8, A, source=B).reachable == 7
 
 
-@covers("NT58")
+@covers("NT58", "IDX-10")
 def test_the_fee_is_what_the_mediator_charges_the_friend_it_receives_from():
     graph = Graph()
     friends(graph, A, B, 100_000, 100_000, fee=Rate(0, 7), fee_back=Rate(0, 20_000))
@@ -68,7 +69,7 @@ def test_zero_fee_cycles_and_equal_routes_give_one_simple_deterministic_answer()
     assert answers == [(A, B, C), (A, B, C)]
 
 
-@covers("NT64")
+@covers("NT64", "IDX-16")
 def test_an_amount_that_fits_only_without_its_fees_is_not_routed():
     graph = Graph()
     friends(graph, A, B, 100, fee=Rate(0, 5))
@@ -145,7 +146,6 @@ def test_an_edge_that_only_one_end_reports_is_never_used():
 
 
 @covers("IDX-08")
-@covers("IDX-08")
 def test_currencies_do_not_mix():
     graph = Graph()
     friends(graph, A, B, 100)
@@ -215,7 +215,7 @@ def test_questions_without_sense_have_no_answer(amount):
     assert ask(graph, 1, E).parts == ()
 
 
-@covers("NT65")
+@covers("NT65", "IDX-11", "OLD-01")
 def test_an_amount_above_any_single_route_is_split_without_overbooking_the_shared_edge():
     graph = Graph()
     friends(graph, A, B, 100, fee=Rate(0, 1))
@@ -253,3 +253,130 @@ def test_a_query_stops_at_its_budget():
     cut = ask(graph, 1, **far, scanned_max=20)
     assert cut.parts == ()
     assert cut.scanned < 30
+
+
+# --- choices ---
+
+
+@covers("IDX-09", "RMP-17")
+def test_the_choices_are_the_cheapest_the_fewest_and_the_widest():
+    graph = Graph()
+    for middle, room, fee in ((B, 5_000, 1), (D, 5_000, 1), (E, 8_000, 20)):
+        friends(graph, A, middle, 100_000, fee=Rate(0, fee))
+        friends(graph, middle, C, room)
+    friends(graph, A, F, 100_000, fee=Rate(0, 30))
+    friends(graph, F, C, 100_000)
+    cheapest, fewest, widest = ask(graph, 8_000, max_parts=4).choices
+    assert (cheapest.label, fewest.label, widest.label) == tuple(Label)
+    assert [(part.keys, part.fee) for part in cheapest.parts] == [((A, B, C), 1), ((A, D, C), 1)]
+    assert [(part.keys, part.fee) for part in fewest.parts] == [((A, E, C), 20)]
+    assert [(part.keys, part.fee) for part in widest.parts] == [((A, F, C), 30)]
+    assert widest.parts[0].capacity == 99_970
+    assert len(ask(graph, 8_000, max_parts=4, choices_max=1).choices) == 1
+    assert [choice.label for choice in ask(graph, 8_000, max_parts=4, max_fee=20).choices] == [0, 1]
+
+
+def test_a_choice_that_wins_twice_is_given_once():
+    graph = Graph()
+    friends(graph, A, B, 100)
+    friends(graph, B, C, 100)
+    (choice,) = ask(graph, 50, max_parts=8).choices
+    assert choice.label == Label.CHEAPEST
+
+
+def test_a_later_part_takes_back_what_an_earlier_one_holds():
+    graph = Graph()
+    for u, v in ((A, B), (B, D), (A, E), (D, C), (E, D), (B, F), (F, C)):
+        friends(graph, u, v, 10)
+    friends(graph, E, F, 0)
+    # The shortest way A-B-D-C is in the way of both others; together these carry 20.
+    result = ask(graph, 20, max_parts=2)
+    assert {part.keys for part in result.parts} == {(A, B, F, C), (A, E, D, C)}
+    assert result.reachable == 20
+
+
+def test_the_most_that_can_be_paid_is_what_can_be_paid():
+    graph = Graph()
+    friends(graph, A, B, 100, fee=Rate(1 << 28, 1))
+    friends(graph, B, C, 70)
+    friends(graph, A, D, 40, fee=Rate(0, 5))
+    friends(graph, D, C, 1_000)
+    for max_parts, most in ((1, 70), (2, 105)):
+        answer = ask(graph, 0, max_parts=max_parts, kind=RouteKind.MAX)
+        assert answer.reachable == most
+        assert ask(graph, most, max_parts=max_parts).reachable == most
+        assert ask(graph, most + 1, max_parts=max_parts).reachable == most
+    assert ask(graph, 60, max_parts=2, kind=RouteKind.MAX).reachable == 60
+    assert ask(graph, 0, E, kind=RouteKind.MAX).choices == ()
+
+
+def test_a_route_that_is_too_long_yields_to_a_dearer_short_one():
+    graph = Graph()
+    chain = [PublicKey(i.to_bytes(32, "big")) for i in range(1000, 1040)]
+    for u, v in pairwise(chain):
+        friends(graph, u, v, 10**6)
+    friends(graph, chain[0], chain[38], 10**6, fee=Rate(0, 900))
+    far = {"source": chain[0], "dest": chain[39]}
+    (part,) = ask(graph, 10**5, **far).parts
+    assert (len(part.keys), part.fee) == (3, 900)
+    assert ask(graph, 10**5, **far, max_fee=899).parts == ()
+    assert ask(graph, 10**5, **far, max_keys=2).parts == ()
+
+
+# --- cycles ---
+
+
+def circle(graph, *people, room=100, fee=FREE):
+    for u, v in pairwise((*people, people[0])):
+        friends(graph, u, v, room, room, fee=fee, fee_back=fee)
+
+
+def around(graph, amount, **changes):
+    return ask(graph, amount, A, kind=RouteKind.CYCLE, **changes)
+
+
+@covers("RMP-05")
+def test_a_cycle_leaves_by_one_friend_and_comes_home_by_another():
+    graph = Graph()
+    circle(graph, A, B, C, D, fee=Rate(0, 2))
+    assert around(graph, 50, first_friend=B).parts[0].keys == (A, B, C, D, A)
+    assert around(graph, 50, first_friend=D).parts[0].keys == (A, D, C, B, A)
+    assert around(graph, 50, last_friend=B).parts[0].keys == (A, D, C, B, A)
+    (part,) = around(graph, 94, first_friend=B, last_friend=D).parts
+    assert (part.keys, part.fee, part.capacity) == ((A, B, C, D, A), 6, 94)
+    assert around(graph, 95, first_friend=B).reachable == 94
+    assert around(graph, 50, first_friend=B, last_friend=B).parts == ()
+    assert around(graph, 50, first_friend=C).parts == ()
+    assert around(graph, 50, first_friend=B, max_keys=4).parts == ()
+    assert around(graph, 50, first_friend=B, exclude_nodes=(C,)).parts == ()
+    assert around(graph, 50, exclude_nodes=(A,)).parts == ()
+    assert around(graph, 0).parts == ()
+
+
+def test_two_friends_alone_are_no_cycle():
+    graph = Graph()
+    friends(graph, A, B, 100, 100)
+    friends(graph, A, C, 100, 100)
+    assert around(graph, 1).parts == around(graph, 1, first_friend=B).parts == ()
+
+
+def test_a_cycle_over_any_friend_is_the_best_of_all():
+    graph = Graph()
+    circle(graph, A, B, C, room=60, fee=Rate(0, 3))
+    circle(graph, A, D, E, room=80)
+    found = around(graph, 70)
+    assert (found.reachable, found.parts[0].fee) == (70, 0)
+    assert around(graph, 200).reachable == 80
+    assert around(graph, 50, exclude_edges=((A, D), (A, E))).parts[0].fee == 6
+
+
+def test_a_cycle_is_split_and_shares_its_first_hop_fairly():
+    graph = Graph()
+    friends(graph, A, B, 100, fee=Rate(0, 1))
+    for middle in (C, D):
+        friends(graph, B, middle, 60, fee=Rate(0, 1))
+        friends(graph, middle, E, 60)
+    friends(graph, E, A, 1_000)
+    found = around(graph, 90, first_friend=B, max_parts=4)
+    assert found.reachable == 90
+    assert sum(part.amount + part.fee for part in found.parts) <= 100

@@ -497,6 +497,21 @@ def test_less_than_asked_is_a_partial_answer_and_the_most_is_a_whole_one():
     assert bench.routes(A, C, 50, kind=1).reachable == 50
 
 
+@covers("RMP-05")
+def test_a_question_for_a_cycle_names_the_asker_and_is_answered():
+    bench = Bench()
+    bench.line()
+    assert bench.report(A, Edge(C.key, FST, 50, FREE), full=False) == AckCode.OK
+    assert bench.routes(A, A, kind=2, first_friend=B.key).code == RouteCode.NONE
+    edges = (Edge(A.key, FST, 50, FREE), Edge(B.key, FST, 50, FREE))
+    assert bench.report(C, *edges, full=False) == AckCode.OK
+    answer = bench.routes(A, A, kind=2, first_friend=B.key)
+    (part,) = answer.choices[0].parts
+    assert (answer.code, part.keys) == (RouteCode.OK, (A.key, B.key, C.key, A.key))
+    assert bench.routes(A, A, 90, kind=2, first_friend=B.key).code == RouteCode.PARTIAL
+    assert bench.routes(A, C, kind=2).code == RouteCode.INVALID
+
+
 @pytest.mark.parametrize(
     "changes",
     [
