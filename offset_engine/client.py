@@ -45,19 +45,28 @@ from offset_engine.core.api import (
     NodeReport,
     Notice,
     OpenFriendCurrency,
+    PartReport,
     Pay,
     PayChanged,
     PaymentRecord,
     PayReport,
     PendingReport,
+    Rebalance,
+    Reconnect,
     Record,
     RegisterCommit,
     RemoveFriend,
     RemoveFriendCurrency,
     RemoveIndexServer,
     RemoveRelay,
+    RequestRoutes,
     ResetFriendChannel,
     ResetRecord,
+    RoutesChoice,
+    RoutesLabel,
+    RoutesOutcome,
+    RoutesResult,
+    RoutesWish,
     ServerReport,
     ServerState,
     SetFriendCurrencyMaxDebt,
@@ -68,7 +77,7 @@ from offset_engine.core.api import (
 )
 from offset_engine.core.app_messages import AppPermissions, Permission
 from offset_engine.core.dial_filter import dial_filter
-from offset_engine.core.payer import PayFailure, PayStage
+from offset_engine.core.payer import PayFailure, PayStage, PlannedPart
 from offset_engine.core.signing import Commit, Invoice, Receipt
 from offset_engine.core.values import (
     CREDITS_MAX,
@@ -81,6 +90,7 @@ from offset_engine.core.values import (
     PublicKey,
     Rate,
     RelayAddress,
+    Uid,
     value,
 )
 from offset_engine.errors import OffsetError
@@ -129,6 +139,7 @@ __all__ = [
     "NodeReport",
     "Notice",
     "OpenFriendCurrency",
+    "PartReport",
     "Pay",
     "PayChanged",
     "PayFailure",
@@ -138,9 +149,12 @@ __all__ = [
     "PaymentRecord",
     "PendingReport",
     "Permission",
+    "PlannedPart",
     "PublicKey",
     "Rate",
+    "Rebalance",
     "Receipt",
+    "Reconnect",
     "Record",
     "RegisterCommit",
     "RelayAddress",
@@ -148,8 +162,14 @@ __all__ = [
     "RemoveFriendCurrency",
     "RemoveIndexServer",
     "RemoveRelay",
+    "RequestRoutes",
     "ResetFriendChannel",
     "ResetRecord",
+    "RoutesChoice",
+    "RoutesLabel",
+    "RoutesOutcome",
+    "RoutesResult",
+    "RoutesWish",
     "ServerReport",
     "ServerState",
     "SetFriendCurrencyMaxDebt",
@@ -157,6 +177,7 @@ __all__ = [
     "SetFriendName",
     "SetFriendRelays",
     "TermsReport",
+    "Uid",
     "Watcher",
     "dial_filter",
 ]
@@ -263,8 +284,8 @@ class Client(Protocol):
         """Every open invoice, newest first."""
 
     @abstractmethod
-    async def pending(self, limit: int = 1_000) -> tuple[PendingReport, ...]:
-        """Transactions in flight."""
+    async def pending(self, limit: int = 1_000, skip: int = 0) -> tuple[PendingReport, ...]:
+        """A page of transactions in flight, friend by friend; `skip` leaves out the pages before."""
 
     @abstractmethod
     async def history(
@@ -335,6 +356,27 @@ class Client(Protocol):
     async def forget(self, payment_id: PaymentId) -> None:
         """Take a finished payment off the live list; history keeps it."""
         await self.command(ForgetPay(payment_id))
+
+    async def rebalance(self, wish: Rebalance) -> PaymentId:
+        """Start moving credit along a cycle of friends; follow it like a payment."""
+        await self.command(wish)
+        return wish.payment_id
+
+    async def ask_routes(self, question: RequestRoutes) -> RoutesResult:
+        """What an index server knows about routes; nothing is sent. Takes some seconds at worst.
+
+        Raises:
+            CommandRefusedError: the question makes no sense, or there are too many.
+            TransportError: the node stopped, or the connection was lost.
+        """
+        async with self.watch() as watcher:
+            await self.command(question)
+            while news := await watcher.next():
+                for one in news:
+                    if isinstance(one, RoutesResult) and one.request_id == question.request_id:
+                        return one
+        # So much happened meanwhile that the answer was not kept.
+        return RoutesResult(question.request_id, RoutesOutcome.UNANSWERED)
 
     # --- selling --------------------------------------------------------------------------------
 

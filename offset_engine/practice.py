@@ -22,9 +22,9 @@ from enum import StrEnum
 from typing import Final
 
 from offset_engine.client import InvoiceTerms
-from offset_engine.core.graph import RouteQuery
 from offset_engine.core.payer import PayFailure, PayStage
-from offset_engine.core.paying import ROUTE_KEYS_ASKED
+from offset_engine.core.route_terms import RouteQuery
+from offset_engine.core.searching import ROUTE_KEYS_ASKED
 from offset_engine.core.signing import Invoice
 from offset_engine.core.values import (
     CREDITS_MAX,

@@ -57,6 +57,7 @@ VILLAGE_TIMERS: Final = Timers(
     part_stuck_ms=10_000,
     route_answer_ms=4_000,
     route_busy_ms=200,
+    route_retry_ms=100,
     friend_wait_ms=3_000,
     group_unsealed_ms=15_000,
     offline_grace_ms=400,

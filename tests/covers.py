@@ -29,12 +29,10 @@ _WANTED: Final[dict[str, tuple[int, ...]]] = {
     # Which routes an index server finds, and what it says they cost, is not promised yet.
     "IDX-": (*range(1, 9), *range(12, 16), 17),
     "APS-": tuple(range(1, 17)),
-    # Of several enabled cards one is chosen, not all opened (6); a line protocol for other programs (24, 25) is
-    # not promised.
-    "CMP-": (*range(1, 6), *range(7, 24), 26),
-    # A terminal has no camera and QR codes in pictures are not read (2); there is no list of servers to choose from
-    # by itself (28): they come with an invite or a servers text; there is no binary to choose (49).
-    "MOB-": (1, *range(3, 28), *range(29, 49), 50),
+    # A line protocol for other programs (24, 25) is not promised.
+    "CMP-": (*range(1, 24), 26),
+    # A terminal has no camera: for QR codes (2) there is the text in them, and pictures are refused with that advice.
+    "MOB-": tuple(range(1, 51)),
     # Of the ideas those about the app; a seller cannot say in an invoice that fees are theirs (3).
     "RMP-": (8, 18, 20, 21, 23, 24, *range(30, 40), *range(43, 47), 48),
     # The others are about routes, the app's screens and `stcompact`.

@@ -353,6 +353,8 @@ def reloaded(state: NodeState) -> NodeState:
     intents = {key: intent.fork() for key, intent in state.intents.items()}
     for intent in intents.values():
         intent.question, intent.is_direct_tried = None, False
+        intent.misses, intent.avoided = 0, ()
+        intent.is_bold = intent.wants_other_server = False
     return NodeState(
         state.local_public_key,
         state.relays,
@@ -362,9 +364,9 @@ def reloaded(state: NodeState) -> NodeState:
         intents,
         {key: invoice.fork() for key, invoice in state.invoices.items()},
         dict(state.closed_invoices),
+        dict(state.penalties),
         derive_outgoing_ids(friends.values()),
-        {},
-        derive_payers(intents.values(), state.payments),
+        payers=derive_payers(intents.values(), state.payments),
     )
 
 
@@ -434,6 +436,15 @@ def answer_routes(card: Card, *choices: tuple[Part, ...], code: int = 0) -> None
     question = card.questions[-1]
     offered = tuple(RouteChoice(0, parts) for parts in choices)
     card.feed(RoutesArrived(RoutesResponse(question.request_id, code, 0, 0, offered)))
+
+
+def find_no_way(card: Card, *, code: int = 1) -> None:
+    """Answer every question of a card with "no way", until its wishes give up."""
+    count = -1
+    while len(card.questions) != count:
+        count = len(card.questions)
+        answer_routes(card, code=code)
+        card.pass_time(count * card.env.timers.route_retry_ms)
 
 
 def pay_over(

@@ -7,7 +7,7 @@ Source: PROTOCOL.md, "Commands".
 from enum import Enum
 from typing import Final, TypeAlias
 
-from offset_engine.core.payer import PayFailure, PayStage
+from offset_engine.core.payer import PayFailure, PayStage, PlannedPart
 from offset_engine.core.signing import Commit, Invoice, Receipt, TokenInfo
 from offset_engine.core.token_channel import MoveTokenHashed
 from offset_engine.core.values import (
@@ -52,6 +52,11 @@ class RemoveIndexServer:
     """Forget this index server."""
 
     public_key: PublicKey
+
+
+@value
+class Reconnect:
+    """Try every server and friend that waits for its next attempt now; nothing that is kept changes."""
 
 
 @value
@@ -176,6 +181,26 @@ class Pay:
 
 
 @value
+class Rebalance:
+    """Move an amount along a cycle of friends back to us: less from the first friend, more from the last.
+
+    A payment like any other, with the same stages and commands, of an invoice of our own that the node
+    collects by itself. At least one friend is named. Repeating it with the same `payment_id` changes nothing.
+    """
+
+    payment_id: PaymentId
+    currency: Currency
+    amount: int
+    first_friend: PublicKey | None
+    """Gets the amount, and what the cycle costs, from us; None = whoever makes it cheapest."""
+    last_friend: PublicKey | None
+    """Gives us the amount; None = whoever makes it cheapest."""
+    max_fee: int
+    confirm_above: int | None = None
+    """Ask (stage `fee_to_confirm`) if the fee would be above this."""
+
+
+@value
 class ConfirmFee:
     """Agree to the fee shown."""
 
@@ -235,15 +260,31 @@ class AckClosePayment:
     ack_uid: Uid
 
 
+class RoutesWish(Enum):
+    """What a program wants to know about routes."""
+
+    PAY = "pay"
+    """How an amount gets to somebody."""
+    MAX = "max"
+    """The most that gets to somebody; `amount` bounds it, 0 = no bound."""
+    CYCLE = "cycle"
+    """How an amount gets along other friends back to us; `dest` is our own key."""
+
+
 @value
 class RequestRoutes:
-    """Ask the index server; answered by a `RoutesResult` notice."""
+    """Ask the index server; answered by exactly one `RoutesResult` notice, which holds honest routes only."""
 
     request_id: Uid
     currency: Currency
     amount: int
     dest: PublicKey
     exclude_edges: tuple[tuple[PublicKey, PublicKey], ...] = ()
+    wish: RoutesWish = RoutesWish.PAY
+    first_friend: PublicKey | None = None
+    """The friend of ours every route begins with; None = any."""
+    last_friend: PublicKey | None = None
+    """The friend of `dest` every route ends with; None = any."""
 
 
 # --- selling ------------------------------------------------------------------------------------
@@ -320,6 +361,8 @@ Command: TypeAlias = (
     | RegisterCommit
     | CollectInvoice
     | CommitInvoice
+    | Rebalance
+    | Reconnect
 )
 
 
@@ -404,13 +447,53 @@ class PaymentStatus:
     ack_uid: Uid | None
 
 
+class RoutesOutcome(Enum):
+    """What became of a question for routes."""
+
+    FOUND = "found"
+    NONE = "none"
+    """No route for this amount."""
+    PARTIAL = "partial"
+    """Less than the amount can get there: `reachable`."""
+    UNREACHABLE = "unreachable"
+    """Nobody reports a usable hop into the destination."""
+    BUSY = "busy"
+    """The index server has no time for us just now."""
+    REFUSED = "refused"
+    """The index server does not answer such questions."""
+    UNANSWERED = "unanswered"
+    """No index server answered in time."""
+    NO_INDEX = "no_index"
+    """No index server is listed."""
+
+
+class RoutesLabel(Enum):
+    """What a choice is best at."""
+
+    CHEAPEST = "cheapest"
+    FEWEST = "fewest"
+    """The fewest parts."""
+    WIDEST = "widest"
+    """The most room to spare."""
+
+
+@value
+class RoutesChoice:
+    """One way to carry what can be carried, with its exact fees."""
+
+    label: RoutesLabel
+    parts: tuple[PlannedPart, ...]
+
+
 @value
 class RoutesResult:
-    """Notice: what the index server answered to `RequestRoutes`; no choice = none found."""
+    """Notice: what became of a `RequestRoutes`. Every choice was checked and carries `reachable`."""
 
     request_id: Uid
-    choices: tuple[tuple[tuple[tuple[PublicKey, ...], int, int], ...], ...]
-    """Per choice, per part: (route, amount, fee)."""
+    outcome: RoutesOutcome
+    reachable: int = 0
+    """Credits: the amount asked for, or less if `partial`, or the most if that was the question."""
+    choices: tuple[RoutesChoice, ...] = ()
 
 
 @value
@@ -586,6 +669,19 @@ class PendingReport:
 
 
 @value
+class PartReport:
+    """One part of a payment, planned or sent; who passes it on stays unnamed but for our own friend."""
+
+    friend: PublicKey
+    """Our friend it goes to first; the seller, if `people` is 0."""
+    people: int
+    """How many pass it on, that friend included."""
+    amount: int
+    """Credits the seller gets."""
+    fee: int
+
+
+@value
 class PayReport:
     """One intent to pay."""
 
@@ -603,6 +699,8 @@ class PayReport:
     receipt: Receipt | None
     created_ms: int
     ended_ms: int | None
+    ways: tuple[PartReport, ...] = ()
+    """The first 32 parts; history does not keep them."""
 
 
 @value
@@ -640,6 +738,8 @@ class ServerReport:
     state: ServerState
     trouble: str
     """What went wrong last, "" if nothing did; may contain foreign text."""
+    latency_ms: int | None = None
+    """How long it took to answer a keepalive, about; None = not connected, or not measured yet."""
 
 
 @value

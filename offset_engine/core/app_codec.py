@@ -32,6 +32,7 @@ import msgpack  # type: ignore[import-untyped, unused-ignore] # the package ship
 from offset_engine.core import api, app_messages
 from offset_engine.core.app_messages import AppMessage, NodeMessage
 from offset_engine.core.codec import EXTENSION_TYPE_MIN
+from offset_engine.core.payer import PlannedPart
 from offset_engine.core.signing import TokenInfo
 from offset_engine.core.values import (
     ACTIVE_CURRENCIES_MAX,
@@ -259,7 +260,7 @@ _NUMBERS: Final[Mapping[str, _Coder]] = {
     for coder, names in (
         (
             _CREDITS,
-            "amount at_most confirm_above dest_payment fees max_debt max_fee total_dest_payment",
+            "amount at_most confirm_above dest_payment fees max_debt max_fee reachable total_dest_payment",
         ),
         (_BALANCE, "balance"),
         (_SUM, "fee frozen received"),
@@ -267,9 +268,9 @@ _NUMBERS: Final[Mapping[str, _Coder]] = {
         (_U64, "before created created_ms ended_ms expires expires_ms since_ms started_ms"),
         (_U64, "inconsistency_counter number open_invoices open_payments open_transactions"),
         (_U64, "parts pending revision since"),
-        (_U32, "add lasts_s mul"),
+        (_U32, "add lasts_s latency_ms mul skip"),
         (_number(2**16 - 1), "version version_max version_min"),
-        (_number(2**8 - 1), "decimals"),
+        (_number(2**8 - 1), "decimals people"),
         (_number(app_messages.APP_PENDING_MAX), "limit"),
     )
     for name in names.split()
@@ -287,6 +288,10 @@ _LISTS: Final[Mapping[tuple[type, str], int]] = {
     (api.SetFriendRelays, "relays"): RELAYS_MAX,
     (api.CreateTransaction, "route"): ROUTE_KEYS_MAX,
     (api.RequestRoutes, "exclude_edges"): ROUTE_EXCLUDED_MAX,
+    (api.RoutesResult, "choices"): ROUTE_CHOICES_MAX,
+    (api.RoutesChoice, "parts"): ROUTE_PARTS_MAX,
+    (PlannedPart, "route"): ROUTE_KEYS_MAX,
+    (api.PayReport, "ways"): ROUTE_PARTS_MAX,
     (api.Batch, "commands"): app_messages.COMMANDS_PER_BATCH_MAX,
     (api.FriendReport, "remote_relays"): RELAYS_MAX,
     (api.FriendReport, "currencies"): _CURRENCIES_MAX,
@@ -311,10 +316,6 @@ _SPECIAL: Final[Mapping[tuple[type, str], _Coder]] = {
     (api.ResetRecord, "balances"): _list(_BALANCES, _CURRENCIES_MAX),
     # Losses are never forgotten, so there may be more of them than currencies in use.
     (api.FriendReport, "lost"): _list(_pair(_CURRENCY, _CREDITS), _ARRAY_MAX),
-    (api.RoutesResult, "choices"): _list(
-        _list(_pair(_list(_KEY, ROUTE_KEYS_MAX), _CREDITS, _CREDITS), ROUTE_PARTS_MAX),
-        ROUTE_CHOICES_MAX,
-    ),
 }
 """Fields whose type does not say everything."""
 

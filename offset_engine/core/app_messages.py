@@ -155,9 +155,11 @@ class ListInvoices:
 
 @value
 class ListPending:
-    """Transactions in flight."""
+    """A page of transactions in flight, friend by friend."""
 
     limit: int = APP_PENDING_MAX
+    skip: int = 0
+    """Those of the pages before."""
 
 
 @value

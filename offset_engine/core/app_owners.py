@@ -36,6 +36,7 @@ from offset_engine.core.api import (
     Pay,
     PayChanged,
     PaymentStatus,
+    Rebalance,
     RegisterCommit,
     RequestClosePayment,
     RequestRoutes,
@@ -69,6 +70,7 @@ def thing_of(command: Command) -> Thing | None:
     match command:
         case (
             Pay(payment_id)
+            | Rebalance(payment_id)
             | ConfirmFee(payment_id)
             | CancelPay(payment_id)
             | ForgetPay(payment_id)
@@ -91,7 +93,7 @@ def thing_of(command: Command) -> Thing | None:
 def _claimed(command: Command) -> tuple[Thing, ...]:
     """What belongs to whoever gives this command first."""
     match command:
-        case Pay(payment_id) | CreatePayment(payment_id):
+        case Pay(payment_id) | Rebalance(payment_id) | CreatePayment(payment_id):
             return (payment_id,)
         case CreateTransaction(_, request_id) | RequestRoutes(request_id):
             return (request_id,)
@@ -106,7 +108,7 @@ def is_open_in(state: NodeState, thing: Thing) -> bool:
     if isinstance(thing, InvoiceId):
         return thing in state.invoices
     if isinstance(thing, Uid):
-        return thing in state.outgoing_ids or thing in state.questions
+        return thing in state.outgoing_ids or thing in state.inquiries
     intent = state.intents.get(thing)
     return thing in state.payments or (intent is not None and intent.ended_ms is None)
 

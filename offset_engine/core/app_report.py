@@ -45,6 +45,7 @@ class ReportBook:
         self._changed: dict[ReportKey, int] = {}  # ascending by revision; removed friends included
         self._removed: dict[PublicKey, None] = {}
         self._oldest = 0  # revisions before this one can no longer be continued
+        self._made: tuple[int, NodeReport] | None = None  # with the revision it is of
 
     def update(
         self,
@@ -119,7 +120,9 @@ class ReportBook:
         """
         if self._head is None:
             raise InvariantError("a report is wanted before anybody looked at the node")
-        return _put_together(self._head, self._reports.values())
+        if self._made is None or self._made[0] != self.revision:
+            self._made = self.revision, _put_together(self._head, self._reports.values())
+        return self._made[1]
 
     def everything(self) -> tuple[ReportKey, ...]:
         """What a report from the beginning consists of."""

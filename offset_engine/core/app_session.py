@@ -87,12 +87,14 @@ PERMISSION_OF: Final[dict[type[Command | Question], Permission | None]] = {
             api.RemoveFriendCurrency,
             api.ResetFriendChannel,
             api.DisputeFriend,
+            api.Reconnect,
         ),
         Permission.CONFIG,
     ),
     **dict.fromkeys(
         (
             api.Pay,
+            api.Rebalance,
             api.ConfirmFee,
             api.CancelPay,
             api.ForgetPay,

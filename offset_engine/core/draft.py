@@ -6,6 +6,7 @@ every change; changing goes through the methods here, so that nothing of the old
 Source: design R28, R30, R32; core-performance.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 
 from offset_engine.core.api import Notice, Record, TransactionOutcome
@@ -24,7 +25,8 @@ from offset_engine.core.messages import BackwardsOp, cancel_op
 from offset_engine.core.mutual_credit import Ledger, Next
 from offset_engine.core.payer import Intent
 from offset_engine.core.payment import Payment
-from offset_engine.core.state import Agenda, Env, NodeState
+from offset_engine.core.route_memory import Penalty, Place
+from offset_engine.core.state import Agenda, Env, Inquiry, NodeState
 from offset_engine.core.token_channel import TokenChannel
 from offset_engine.core.values import (
     FINISHED_INVOICES_REMEMBERED,
@@ -80,8 +82,10 @@ class Draft:
             old.intents,
             old.invoices,
             old.closed_invoices,
+            old.penalties,
             old.outgoing_ids,
             old.questions,
+            old.inquiries,
             old.payers,
             old.agenda,
         )
@@ -90,6 +94,7 @@ class Draft:
         self._payments: dict[PaymentId, None] = {}
         self._intents: dict[PaymentId, None] = {}
         self._invoices: dict[InvoiceId, None] = {}
+        self._penalties: dict[Place, None] = {}
         self._settings = False
         self._dirty: dict[PublicKey, None] = {}
         self._connections = False
@@ -198,6 +203,26 @@ class Draft:
             self.state.questions.pop(question, None)
         else:
             self.state.questions[question] = intent_id
+
+    def set_inquiry(self, request_id: Uid, inquiry: Inquiry | None) -> None:
+        """Note what a program asked for, or (None) that it has its answer."""
+        if self.state.inquiries is self._old.inquiries:
+            self.state.inquiries = self.state.inquiries.copy()
+        if inquiry is None:
+            self.state.inquiries.pop(request_id, None)
+        else:
+            self.state.inquiries[request_id] = inquiry
+
+    def set_penalties(self, changes: Mapping[Place, Penalty | None]) -> None:
+        """Remember these failures, or (None) forget them."""
+        if changes and self.state.penalties is self._old.penalties:
+            self.state.penalties = self.state.penalties.copy()
+        for place, penalty in changes.items():
+            self._penalties[place] = None
+            if penalty is None:
+                self.state.penalties.pop(place, None)
+            else:
+                self.state.penalties[place] = penalty
 
     def set_payer(self, payment_id: PaymentId, intent_id: PaymentId | None) -> None:
         """Note for whose wish a payment was opened, or (None) that it is gone."""
@@ -312,6 +337,7 @@ class Draft:
         self._payments.update(inner._payments)
         self._intents.update(inner._intents)
         self._invoices.update(inner._invoices)
+        self._penalties.update(inner._penalties)
         self._dirty.update(inner._dirty)
         self._settings |= inner._settings
         self._connections |= inner._connections
@@ -333,5 +359,6 @@ class Draft:
             tuple(self._intents),
             tuple(self._invoices),
             self._settings,
+            tuple(self._penalties),
         )
         return Step(self.state, tuple(effects), tuple(self.records), touched)

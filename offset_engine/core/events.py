@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from offset_engine.core.api import Batch, Command, CommandFault, Notice, Record
 from offset_engine.core.messages import FriendMessage, RoutesRequest, RoutesResponse
+from offset_engine.core.route_memory import Place
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import InvoiceId, PaymentId, PublicKey, value
 
@@ -105,6 +106,11 @@ class ConnectionsChanged:
 
 
 @value
+class ReconnectNow:
+    """Somebody says that the network is back: wait no longer before the next attempt anywhere."""
+
+
+@value
 class CapacitiesChanged:
     """What we report to index servers may have changed: take `routing.edges`."""
 
@@ -114,6 +120,8 @@ class AskRoutes:
     """Put this question to an index server; the answer comes as `RoutesArrived`."""
 
     request: RoutesRequest
+    is_elsewhere: bool = False
+    """Better at another index server than the one in use, if there is another."""
 
 
 @value
@@ -138,6 +146,7 @@ Effect: TypeAlias = (
     FriendDirty
     | CloseLink
     | ConnectionsChanged
+    | ReconnectNow
     | CapacitiesChanged
     | AskRoutes
     | CommandDone
@@ -155,6 +164,7 @@ class Touched:
     invoices: tuple[InvoiceId, ...]
     settings: bool
     """Own relays or index servers."""
+    penalties: tuple[Place, ...] = ()
 
 
 @value

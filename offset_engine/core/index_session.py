@@ -16,7 +16,7 @@ largest edges. One update is in flight at a time; changes meanwhile are merged i
 |---|---|
 | first TIME_HASH, ACK 2, SEND_FULL (after a random part of its spread), every 10 min | FULL |
 | ACK 1 (our time hash was too old) | FULL after the next TIME_HASH |
-| an edge vanished or fell to zero | DELTA at once, at most 2/s |
+| an edge came, went, fell to zero or rose from it | DELTA at once, at most 2/s |
 | another edge changed | DELTA, 2 s after the last update |
 | nothing for 30 s | ALIVE |
 
@@ -51,6 +51,7 @@ from offset_engine.core.messages import (
     TimeHash,
     UpdateAck,
 )
+from offset_engine.core.route_terms import RouteKind
 from offset_engine.core.signing import index_update_buffer
 from offset_engine.core.values import (
     INDEX_EDGES_MAX,
@@ -220,7 +221,7 @@ class IndexSession:
             self._delta_due_ms = _NEVER
             return []
         gap_ms = self._timers.index_delta_ms
-        if any(map(_is_loss, changes)):
+        if any(map(self._is_urgent, changes)):
             gap_ms = min(gap_ms, _URGENT_GAP_MS)
         elif self._delta_due_ms != _NEVER:
             return []  # it will be in the DELTA that is due already
@@ -343,6 +344,16 @@ class IndexSession:
         changes |= {place: EdgeRemoved(*place) for place in gone}
         return tuple(changes[place] for place in sorted(changes))
 
+    def _is_urgent(self, change: Mutation) -> bool:
+        """Whether others should hear of it at once: a way ended, or there is one where none was.
+
+        Until the server knows, payments fail that could have been made, or are tried in vain.
+        """
+        if isinstance(change, EdgeRemoved) or change.recv_capacity == 0:
+            return True
+        told = self._reported.get((change.friend, change.currency))
+        return told is None or told.recv_capacity == 0
+
     def _send_due(self, now_ms: int, rand: RandValue) -> list[Output]:
         """Send the one most important thing that is due and possible."""
         if self._time_hash is None or self._in_flight_ms is not None or self._is_failed:
@@ -396,11 +407,6 @@ def _by_place(edges: Iterable[Edge]) -> dict[_Place, Edge]:
     return {(edge.friend, edge.currency): edge for edge in reported_edges(edges)}
 
 
-def _is_loss(change: Mutation) -> bool:
-    """Whether others should hear of it at once: payments that relied on it will fail."""
-    return isinstance(change, EdgeRemoved) or change.recv_capacity == 0
-
-
 # --- judging answers ----------------------------------------------------------------------------
 
 
@@ -441,11 +447,13 @@ def _check_part(
     usable_friends: Collection[PublicKey],
 ) -> str | None:
     keys = part.keys
-    if not 2 <= len(keys) <= min(ROUTE_KEYS_MAX, request.max_keys):
+    is_cycle = request.kind == RouteKind.CYCLE
+    # In a cycle this node is the first and the last key, with at least two friends between.
+    if not (4 if is_cycle else 2) <= len(keys) <= min(ROUTE_KEYS_MAX, request.max_keys):
         return "a route has too few or too many keys"
     if keys[0] != self_key or keys[-1] != request.dest:
         return "a route does not lead from here to the seller"
-    if len(set(keys)) != len(keys):
+    if len(set(keys)) != len(keys) - is_cycle:
         return "a route visits somebody twice"
     if keys[1] not in usable_friends or request.first_friend not in (None, keys[1]):
         return "a route does not begin with a usable friend"

@@ -12,7 +12,15 @@ Source: PROTOCOL.md, "Node"; design R20 to R32.
 
 from typing import assert_never
 
-from offset_engine.core import buying, paying, selling, settings, transit
+from offset_engine.core import (
+    buying,
+    inquiring,
+    paying,
+    rebalancing,
+    selling,
+    settings,
+    transit,
+)
 from offset_engine.core.api import (
     AckClosePayment,
     AddFriend,
@@ -37,6 +45,8 @@ from offset_engine.core.api import (
     Notice,
     OpenFriendCurrency,
     Pay,
+    Rebalance,
+    Reconnect,
     RegisterCommit,
     RemoveFriend,
     RemoveFriendCurrency,
@@ -45,7 +55,6 @@ from offset_engine.core.api import (
     RequestClosePayment,
     RequestRoutes,
     ResetFriendChannel,
-    RoutesResult,
     SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
     SetFriendName,
@@ -68,6 +77,7 @@ from offset_engine.core.events import (
     LinkAdopted,
     MessageArrived,
     Notify,
+    ReconnectNow,
     RoutesArrived,
     Started,
     Step,
@@ -77,21 +87,17 @@ from offset_engine.core.events import (
 )
 from offset_engine.core.friend import SentOnLink
 from offset_engine.core.friend import outgoing as friend_outgoing
-from offset_engine.core.messages import FriendMessage, RoutesRequest, RoutesResponse
+from offset_engine.core.messages import FriendMessage, RoutesResponse
 from offset_engine.core.state import (
     Env,
     GroupUnsealed,
+    InquiryUnanswered,
     InvoiceExpiry,
     NodeState,
     PartStuck,
     QuestionUnanswered,
 )
-from offset_engine.core.values import (
-    CREDITS_MAX,
-    ROUTE_EXCLUDED_MAX,
-    ROUTE_PARTS_MAX,
-    PublicKey,
-)
+from offset_engine.core.values import PublicKey
 
 __all__ = [
     "AskRoutes",
@@ -109,6 +115,7 @@ __all__ = [
     "MessageArrived",
     "NodeState",
     "Notify",
+    "ReconnectNow",
     "RoutesArrived",
     "SentOnLink",
     "Started",
@@ -189,6 +196,12 @@ def _handle(draft: Draft, event: Event) -> None:
             assert_never(event)
 
 
+def _take_routes(draft: Draft, response: RoutesResponse) -> None:
+    """Wishes and programs ask; an answer is for whichever of them asked."""
+    if not paying.take_routes(draft, response):
+        inquiring.take_routes(draft, response)
+
+
 def _wake(draft: Draft) -> None:
     if (soonest := draft.state.agenda.next_ms()) is None or soonest > draft.env.now_ms:
         return
@@ -202,17 +215,10 @@ def _wake(draft: Draft) -> None:
                 selling.give_up_group(draft, key)
             case InvoiceExpiry():
                 selling.expire(draft, key)
+            case InquiryUnanswered(request_id):
+                inquiring.give_up(draft, request_id)
             case _:
                 assert_never(key)
-
-
-def _take_routes(draft: Draft, response: RoutesResponse) -> None:
-    if not paying.take_routes(draft, response):
-        choices = tuple(
-            tuple((part.keys, part.amount, part.fee) for part in choice.parts)
-            for choice in response.choices
-        )
-        draft.notify(RoutesResult(response.request_id, choices if response.code == 0 else ()))
 
 
 # --- commands -----------------------------------------------------------------------------------
@@ -256,6 +262,8 @@ def _carry_out(  # noqa: C901, PLR0911 - one line for each command
             return _buy(draft, command, notices)
         case Pay():
             return paying.pay(draft, command)
+        case Rebalance():
+            return rebalancing.rebalance(draft, command)
         case ConfirmFee():
             return paying.confirm_fee(draft, command)
         case CancelPay(payment_id):
@@ -295,6 +303,7 @@ _Set = (
     | RemoveFriendCurrency
     | ResetFriendChannel
     | DisputeFriend
+    | Reconnect
 )
 
 
@@ -310,7 +319,7 @@ def _buy(draft: Draft, command: _Buy, notices: list[Notice]) -> CommandFault | N
         case AckClosePayment():
             return buying.acknowledge(draft, command)
         case RequestRoutes():
-            return _ask_routes(draft, command)
+            return inquiring.ask(draft, command)
         case _:
             assert_never(command)
 
@@ -327,32 +336,6 @@ def _create_transaction(
     result = buying.transaction_result(draft, command.payment_id, command.request_id)
     if result is not None:
         notices.append(result)
-    return None
-
-
-def _ask_routes(draft: Draft, command: RequestRoutes) -> CommandFault | None:
-    if not 1 <= command.amount <= CREDITS_MAX:
-        return CommandFault.INVALID_AMOUNT
-    if len(command.exclude_edges) > ROUTE_EXCLUDED_MAX:
-        return CommandFault.LIMIT_REACHED
-    draft.effects.append(
-        AskRoutes(
-            RoutesRequest(
-                command.request_id,
-                0,
-                command.currency,
-                command.amount,
-                command.dest,
-                None,
-                None,
-                CREDITS_MAX,
-                ROUTE_PARTS_MAX,
-                paying.ROUTE_KEYS_ASKED,
-                command.exclude_edges,
-                (),
-            )
-        )
-    )
     return None
 
 
@@ -384,6 +367,9 @@ def _set(  # noqa: C901, PLR0911, PLR0912 - one line for each command
             return settings.reset_channel(draft, command)
         case DisputeFriend(key):
             return settings.dispute(draft, key)
+        case Reconnect():
+            draft.effects.append(ReconnectNow())
+            return None
         case _:
             return _set_currency(draft, command)
 

@@ -11,9 +11,13 @@ Source: design R20, R21; PROTOCOL.md, "Paying".
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeAlias
 
 from offset_engine.core.signing import Commit, Invoice, Receipt
 from offset_engine.core.values import PaymentId, PublicKey, Uid, value
+
+Hop: TypeAlias = tuple[PublicKey, PublicKey]
+"""Who sends on, who receives."""
 
 
 class PayStage(Enum):
@@ -52,6 +56,16 @@ class PlannedPart:
     fee: int
 
 
+@value
+class Cycle:
+    """Where a payment to ourselves leaves and comes back; at least one of them is named."""
+
+    first_friend: PublicKey | None
+    """The friend who gets the amount and the fee from us; None = whoever makes it cheapest."""
+    last_friend: PublicKey | None
+    """The friend who gives us the amount."""
+
+
 @dataclass(slots=True)
 class Intent:
     """A wish to pay one invoice."""
@@ -77,12 +91,14 @@ class Intent:
     """Waiting to be sent: for the fee's confirmation."""
     parts: dict[Uid, PlannedPart] = field(default_factory=dict)
     """Sent and not cancelled."""
-    excluded: tuple[tuple[PublicKey, PublicKey], ...] = ()
+    excluded: tuple[Hop, ...] = ()
     """Directed edges to avoid, learnt from refusals."""
     commit: Commit | None = None
     receipt: Receipt | None = None
     ended_ms: int | None = None
     """UTC ms when it was paid or failed."""
+    cycle: Cycle | None = None
+    """Set if the invoice is our own: credit is moved along a cycle, and the node collects it itself."""
 
     # What a restart forgets.
     question: Uid | None = None
@@ -91,6 +107,14 @@ class Intent:
     """What went wrong last; the reason if nothing else can be tried."""
     is_direct_tried: bool = False
     """The direct link to the seller was tried; only an index server's plan may use it again."""
+    misses: int = 0
+    """Times no way was known."""
+    avoided: tuple[Hop, ...] = ()
+    """What the open question leaves out because other payments failed there."""
+    is_bold: bool = False
+    """Leave nothing out any more because other payments failed there."""
+    wants_other_server: bool = False
+    """The next question goes to another index server than the last, if there is one."""
 
     def fork(self) -> "Intent":
         """A copy that may be changed."""
@@ -111,9 +135,14 @@ class Intent:
             self.commit,
             self.receipt,
             self.ended_ms,
+            self.cycle,
             self.question,
             self.setback,
             self.is_direct_tried,
+            self.misses,
+            self.avoided,
+            self.is_bold,
+            self.wants_other_server,
         )
 
     @property

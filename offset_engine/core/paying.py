@@ -1,56 +1,52 @@
 """Carrying out a wish to pay: search, ask about the fee, send parts, plan refused ones again, hand out the commit.
 
-Driven by events only, and by what `buying` reports in `draft.news`; see `payer` for the states.
-A direct friend is paid over the direct link first, with or without an index server.
+Driven by events only, and by what `buying` reports in `draft.news`; see `payer` for the states. A direct
+friend is paid over the direct link first, with or without an index server; `searching` asks for other ways.
+
+A wish that `rebalancing` took up pays an invoice of our own, which is collected with the commit, and
+cancelled should nothing come of it.
 
 Source: design R20, R21; PROTOCOL.md, "Paying".
 """
 
 from typing import Final
 
-from offset_engine.core import buying
+from offset_engine.core import buying, searching, selling
 from offset_engine.core.api import (
     CommandFault,
+    CommitInvoice,
     ConfirmFee,
     CreatePayment,
     CreateTransaction,
     Pay,
     PayChanged,
     PaymentRecord,
+    Rebalance,
     TransactionOutcome,
 )
 from offset_engine.core.crypto import is_valid_identity
 from offset_engine.core.draft import Draft, PartEnd, PaymentNews, TransactionNews
-from offset_engine.core.events import AskRoutes
 from offset_engine.core.index import RouteCode
-from offset_engine.core.index_session import check_choice
-from offset_engine.core.messages import RouteChoice, RoutesRequest, RoutesResponse
-from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
+from offset_engine.core.messages import RoutesResponse
+from offset_engine.core.payer import Cycle, Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.payment import PaymentStage
-from offset_engine.core.signing import Invoice, invoice_buffer, is_sound_invoice
+from offset_engine.core.searching import stop_waiting
+from offset_engine.core.signing import Commit, Invoice, invoice_buffer, is_sound_invoice
 from offset_engine.core.state import NodeState, PartStuck, QuestionUnanswered
 from offset_engine.core.values import (
     CREDITS_MAX,
     FINISHED_INTENTS_REMEMBERED,
     OPEN_PAYMENTS_MAX,
     PAYMENT_ATTEMPTS_MAX,
-    ROUTE_EXCLUDED_MAX,
-    ROUTE_PARTS_MAX,
+    ROUTE_MISSES_MAX,
     ROUTE_ROUNDS_MAX,
-    Currency,
+    InvoiceId,
     PaymentId,
-    PublicKey,
     Uid,
 )
 
-ROUTE_KEYS_ASKED: Final = 20
-"""Longest route asked for; longer ones pay more fees than they are worth."""
 _ENDED: Final = (PayStage.PAID, PayStage.FAILED)
 _OPEN: Final = (PayStage.SEARCHING, PayStage.FEE_TO_CONFIRM, PayStage.SENDING)
-_UNANSWERED: Final = Uid(bytes(16))
-"""Stands for the question that waits for a friend to come online instead of an index server."""
-_BUSY: Final = Uid(b"\x01" * 16)
-"""Stands for the question that waits until a busy index server may be asked again."""
 
 # --- commands -----------------------------------------------------------------------------------
 
@@ -65,9 +61,7 @@ def pay(draft: Draft, command: Pay) -> CommandFault | None:
         is_same = known.invoice == command.invoice
         return None if is_same else CommandFault.PAYMENT_ALREADY_OPEN
     invoice = command.invoice
-    is_total_fine = 1 <= invoice.total_dest_payment <= CREDITS_MAX
-    is_ask_fine = command.confirm_above is None or 0 <= command.confirm_above <= CREDITS_MAX
-    if not is_total_fine or not is_ask_fine or not 0 <= command.max_fee <= CREDITS_MAX:
+    if not are_amounts_fine(invoice.total_dest_payment, command):
         return CommandFault.INVALID_AMOUNT
     if not is_sound_invoice(invoice):
         return CommandFault.INVOICE_INVALID
@@ -80,20 +74,33 @@ def pay(draft: Draft, command: Pay) -> CommandFault | None:
         return CommandFault.INVOICE_INVALID
     if _is_being_paid(draft, invoice):
         return CommandFault.PAYMENT_ALREADY_OPEN
-    _make_room(draft)
-    if len(draft.state.intents) >= OPEN_PAYMENTS_MAX:
+    if not has_room(draft):
         return CommandFault.LIMIT_REACHED
-    draft.put_intent(
-        Intent(
-            command.payment_id,
-            invoice,
-            command.max_fee,
-            command.confirm_above,
-            draft.env.wall_ms,
-        )
-    )
-    _search(draft, command.payment_id)
+    take_up(draft, command, invoice)
     return None
+
+
+def take_up(
+    draft: Draft, command: Pay | Rebalance, invoice: Invoice, cycle: Cycle | None = None
+) -> None:
+    """Begin with a wish that was found to be sound."""
+    wall_ms = draft.env.wall_ms
+    intent = Intent(
+        command.payment_id,
+        invoice,
+        command.max_fee,
+        command.confirm_above,
+        wall_ms,
+        cycle=cycle,
+    )
+    draft.put_intent(intent)
+    _search(draft, command.payment_id)
+
+
+def are_amounts_fine(total: int, command: Pay | Rebalance) -> bool:
+    """Whether the amount and both limits on the fee are in range."""
+    is_ask_fine = command.confirm_above is None or 0 <= command.confirm_above <= CREDITS_MAX
+    return 1 <= total <= CREDITS_MAX and is_ask_fine and 0 <= command.max_fee <= CREDITS_MAX
 
 
 def _is_being_paid(draft: Draft, invoice: Invoice) -> bool:
@@ -107,14 +114,17 @@ def _is_being_paid(draft: Draft, invoice: Invoice) -> bool:
     )
 
 
-def _make_room(draft: Draft) -> None:
-    """Forget the oldest finished wishes beyond the number remembered; history keeps them."""
+def has_room(draft: Draft) -> bool:
+    """Forget the oldest finished wishes beyond the number remembered, and say whether one more fits.
+
+    History keeps what is forgotten.
+    """
     excess = len(draft.state.intents) - FINISHED_INTENTS_REMEMBERED
-    if excess <= 0:
-        return
-    ended = [key for key, it in draft.state.intents.items() if it.stage in _ENDED]
-    for intent_id in ended[:excess]:
-        draft.drop_intent(intent_id)
+    if excess > 0:
+        ended = [key for key, it in draft.state.intents.items() if it.stage in _ENDED]
+        for intent_id in ended[:excess]:
+            draft.drop_intent(intent_id)
+    return len(draft.state.intents) < OPEN_PAYMENTS_MAX
 
 
 def confirm_fee(draft: Draft, command: ConfirmFee) -> CommandFault | None:
@@ -124,7 +134,7 @@ def confirm_fee(draft: Draft, command: ConfirmFee) -> CommandFault | None:
         return CommandFault.PAYMENT_DOES_NOT_EXIST
     if known.stage is not PayStage.FEE_TO_CONFIRM:
         return CommandFault.WRONG_STAGE
-    fee = known.fee + sum(part.fee for part in known.planned)
+    fee = _fee_with(known, known.planned)
     if fee > command.at_most:
         return CommandFault.FEE_CHANGED
     intent = draft.intent(command.payment_id)
@@ -172,24 +182,25 @@ def _search(draft: Draft, intent_id: PaymentId) -> None:
     seller, currency = intent.invoice.dest_public_key, intent.invoice.currency
     own = draft.state.local_public_key
     missing = _missing(intent)
-    if _is_ready(draft.state, seller, currency) and not intent.is_direct_tried:
+    if searching.is_ready(draft.state, seller, currency) and not intent.is_direct_tried:
         # What the friend grants us is its secret, so trying is the only way to know.
         intent.is_direct_tried = True
         intent.planned = (PlannedPart((own, seller), missing, 0),)
         _consider(draft, intent)
     elif _must_wait(draft.state, intent):
-        _wait(draft, intent, _UNANSWERED, draft.env.timers.friend_wait_ms)
+        wait_ms = draft.env.timers.friend_wait_ms
+        searching.wait(draft, intent, searching.FRIEND_AWAY, wait_ms)
     elif not draft.state.index_servers:
         _fail(draft, intent_id, intent.setback or PayFailure.NO_INDEX)
     elif intent.rounds >= ROUTE_ROUNDS_MAX:
         _fail(draft, intent_id, intent.setback or PayFailure.NO_ROUTE)
     else:
-        _ask(draft, intent, missing)
+        searching.ask(draft, intent, missing)
 
 
 def _must_wait(state: NodeState, intent: Intent) -> bool:
     """Whether nobody can be sent through yet, or only the seller itself would do and is away."""
-    if not ready_friends(state, intent.invoice.currency):
+    if not searching.has_way(state, intent):
         return True
     seller = state.friends.get(intent.invoice.dest_public_key)
     is_hoped_for = seller is not None and seller.is_enabled and not intent.is_direct_tried
@@ -205,119 +216,62 @@ def _missing(intent: Intent) -> int:
     return intent.invoice.total_dest_payment - under_way
 
 
-def _is_ready(state: NodeState, key: PublicKey, currency: Currency) -> bool:
-    friend = state.friends.get(key)
-    return friend is not None and friend.is_ready(currency)
-
-
-def ready_friends(state: NodeState, currency: Currency) -> tuple[PublicKey, ...]:
-    """Friends that can take a request in this currency now, ascending by key."""
-    return tuple(sorted(key for key, friend in state.friends.items() if friend.is_ready(currency)))
-
-
-def _ask(draft: Draft, intent: Intent, amount: int) -> None:
-    intent.rounds += 1
-    question = Uid(draft.env.random(16))
-    _wait(draft, intent, question, draft.env.timers.route_answer_ms)
-    draft.effects.append(AskRoutes(_question(intent, question, amount)))
-
-
-def _question(intent: Intent, question: Uid, amount: int) -> RoutesRequest:
-    return RoutesRequest(
-        question,
-        0,
-        intent.invoice.currency,
-        amount,
-        intent.invoice.dest_public_key,
-        None,
-        None,
-        CREDITS_MAX,
-        ROUTE_PARTS_MAX,
-        ROUTE_KEYS_ASKED,
-        intent.excluded,
-        (),
-    )
-
-
-def _wait(draft: Draft, intent: Intent, question: Uid, wait_ms: int) -> None:
-    _stop_waiting(draft, intent)
-    intent.question = question
-    key = QuestionUnanswered(intent.intent_id, question)
-    draft.agenda.set(key, draft.env.now_ms + wait_ms)
-    if question not in (_UNANSWERED, _BUSY):
-        draft.set_question(question, intent.intent_id)
-
-
-def _stop_waiting(draft: Draft, intent: Intent) -> None:
-    if intent.question is not None:
-        draft.agenda.drop(QuestionUnanswered(intent.intent_id, intent.question))
-        draft.set_question(intent.question, None)
-        intent.question = None
-
-
 def take_routes(draft: Draft, response: RoutesResponse) -> bool:
     """An index server answered; False if the question was not one of a wish to pay."""
     intent_id = draft.state.questions.get(response.request_id)
     if intent_id is None:
         return False
     intent = draft.intent(intent_id)
-    _stop_waiting(draft, intent)
+    stop_waiting(draft, intent)
     if response.code == RouteCode.BUSY:
         intent.setback = intent.setback or PayFailure.NO_INDEX
-        _wait(draft, intent, _BUSY, draft.env.timers.route_busy_ms)
+        intent.wants_other_server = True
+        searching.wait(draft, intent, searching.SERVER_BUSY, draft.env.timers.route_busy_ms)
         return True
-    plan = _choose(draft, intent, response)
-    if plan is None:
-        _fail(draft, intent_id, _no_route_reason(intent, response))
+    plan = searching.choose(draft, intent, response, _missing(intent))
+    is_affordable = plan is not None and _fee_with(intent, plan) <= intent.max_fee
+    if intent.avoided and not is_affordable:
+        # Where other payments failed there may be the only way, or the only one that is cheap enough.
+        intent.avoided = ()
+        intent.is_bold = True
+        intent.rounds -= 1
+        _search(draft, intent_id)
+    elif plan is None:
+        _take_miss(draft, intent, response)
     else:
         intent.planned = plan
         _consider(draft, intent)
     return True
 
 
-def _choose(
-    draft: Draft, intent: Intent, response: RoutesResponse
-) -> tuple[PlannedPart, ...] | None:
-    """The cheapest choice that is honest; a lying server's choices are passed over."""
-    if response.code != RouteCode.OK:
-        return None
-    state, currency = draft.state, intent.invoice.currency
-    question = _question(intent, response.request_id, _missing(intent))
-    friends = ready_friends(state, currency)
-    honest: list[tuple[int, int, RouteChoice]] = []
-    for choice in response.choices:
-        if check_choice(choice, question, state.local_public_key, friends, CREDITS_MAX) is None:
-            fee = sum(part.fee for part in choice.parts)
-            honest.append((fee, len(choice.parts), choice))
-    if not honest:
-        return None
-    best = min(honest, key=lambda entry: entry[:2])[2]
-    return tuple(PlannedPart(part.keys, part.amount, part.fee) for part in best.parts)
-
-
-def _no_route_reason(intent: Intent, response: RoutesResponse) -> PayFailure:
-    if intent.excluded and intent.setback is not None:
-        return intent.setback
-    if response.code == RouteCode.UNREACHABLE:
-        return PayFailure.SELLER_UNREACHABLE
-    return PayFailure.NO_ROUTE
+def _take_miss(draft: Draft, intent: Intent, response: RoutesResponse) -> None:
+    """No way is known: look again soon, because whoever has just come online is still reporting."""
+    if intent.misses >= ROUTE_MISSES_MAX:
+        _fail(draft, intent.intent_id, searching.no_route_reason(intent, response))
+        return
+    intent.misses += 1
+    intent.rounds -= 1
+    has_looked = response.code in (RouteCode.NONE, RouteCode.UNREACHABLE, RouteCode.PARTIAL)
+    intent.wants_other_server = intent.misses == 2 or not has_looked
+    pause_ms = intent.misses * draft.env.timers.route_retry_ms
+    searching.wait(draft, intent, searching.NO_WAY_YET, pause_ms)
 
 
 def give_up_question(draft: Draft, key: QuestionUnanswered) -> None:
-    """Nobody answered in time, or no friend came online."""
+    """Nobody answered in time, no friend came online, or a pause is over."""
     known = draft.state.intents.get(key.intent_id)
     if known is None or known.question != key.question:
         return
     intent = draft.intent(key.intent_id)
-    _stop_waiting(draft, intent)
-    is_alone = key.question == _UNANSWERED
-    if is_alone and not ready_friends(draft.state, intent.invoice.currency):
+    stop_waiting(draft, intent)
+    is_alone = key.question == searching.FRIEND_AWAY
+    if is_alone and not searching.has_way(draft.state, intent):
         # Either the only way is the seller, who is away, or none of our friends is there.
         seller = draft.state.friends.get(intent.invoice.dest_public_key)
         is_seller_away = seller is not None and not seller.is_online
         reason = PayFailure.SELLER_UNREACHABLE if is_seller_away else PayFailure.OWN_LIMIT
         _fail(draft, key.intent_id, reason)
-    elif is_alone or key.question == _BUSY:
+    elif is_alone or key.question in (searching.SERVER_BUSY, searching.NO_WAY_YET):
         if is_alone and not draft.state.index_servers:
             # Others are there, but nobody who could tell a way to this seller.
             intent.is_direct_tried = True
@@ -329,11 +283,12 @@ def give_up_question(draft: Draft, key: QuestionUnanswered) -> None:
 
 def friend_is_back(draft: Draft) -> None:
     """A friend came online: wishes that waited for one go on."""
-    waiting = [key for key, it in draft.state.intents.items() if it.question == _UNANSWERED]
+    away = searching.FRIEND_AWAY
+    waiting = [key for key, it in draft.state.intents.items() if it.question == away]
     for intent_id in waiting:
         intent = draft.intent(intent_id)
-        if ready_friends(draft.state, intent.invoice.currency):
-            _stop_waiting(draft, intent)
+        if searching.has_way(draft.state, intent):
+            stop_waiting(draft, intent)
             _search(draft, intent_id)
 
 
@@ -342,7 +297,7 @@ def friend_is_back(draft: Draft) -> None:
 
 def _consider(draft: Draft, intent: Intent) -> None:
     """Judge the fee of a plan: too much, to be confirmed, or fine."""
-    fee = intent.fee + sum(part.fee for part in intent.planned)
+    fee = _fee_with(intent, intent.planned)
     if fee > intent.max_fee:
         _fail(draft, intent.intent_id, PayFailure.FEE_ABOVE_LIMIT)
     elif intent.confirm_above is not None and fee > intent.confirm_above:
@@ -350,6 +305,10 @@ def _consider(draft: Draft, intent: Intent) -> None:
         draft.notify(PayChanged(intent.intent_id))
     else:
         _send(draft, intent)
+
+
+def _fee_with(intent: Intent, plan: tuple[PlannedPart, ...]) -> int:
+    return intent.fee + sum(part.fee for part in plan)
 
 
 def _send(draft: Draft, intent: Intent) -> None:
@@ -371,7 +330,7 @@ def _send(draft: Draft, intent: Intent) -> None:
             failed.append(part)
     draft.notify(PayChanged(intent.intent_id))
     for part in failed:
-        _exclude(intent, (part.route[0], part.route[1]))
+        searching.exclude(intent, (part.route[0], part.route[1]))
     if failed:
         _search(draft, intent.intent_id)
 
@@ -405,22 +364,6 @@ def _open_payment(draft: Draft, intent: Intent) -> bool:
     return True
 
 
-def _exclude(intent: Intent, edge: tuple[PublicKey, PublicKey]) -> None:
-    if edge not in intent.excluded:
-        intent.excluded = (*intent.excluded, edge)[-ROUTE_EXCLUDED_MAX:]
-
-
-def _learn(intent: Intent, part: PlannedPart) -> None:
-    """A part came back and nobody says where from: avoid another of its edges each time.
-
-    The edges behind the first one are tried first: what our own friend can take we know best.
-    """
-    edges = list(zip(part.route, part.route[1:], strict=False))
-    fresh = [edge for edge in (*edges[1:], edges[0]) if edge not in intent.excluded]
-    if fresh:
-        _exclude(intent, fresh[0])
-
-
 # --- what became of the parts -------------------------------------------------------------------
 
 
@@ -440,6 +383,9 @@ def take_news(draft: Draft) -> None:
 def _take_result(draft: Draft, intent_id: PaymentId, news: TransactionNews) -> None:
     intent = draft.intent(intent_id)
     draft.agenda.drop(PartStuck(intent_id, news.request_id))
+    arrived = intent.parts.get(news.request_id)
+    if arrived is not None and news.outcome is not TransactionOutcome.FAILURE:
+        searching.forgive(draft, intent, arrived)
     if intent.stage is PayStage.COMMITTED and news.end is PartEnd.WAY_DIED:
         # The commit is out: what is alive behind the dead channel can still be collected.
         intent.failure = PayFailure.UNKNOWN
@@ -449,32 +395,44 @@ def _take_result(draft: Draft, intent_id: PaymentId, news: TransactionNews) -> N
     elif news.outcome is TransactionOutcome.FAILURE:
         part = intent.parts.pop(news.request_id, None)
         if part is not None and intent.stage in _OPEN:
-            _take_setback(intent, part, news.end)
+            _take_setback(draft, intent, part, news.end)
             if not intent.parts or news.end is PartEnd.WAY_DIED:
                 # A seller that still holds something under this lock would refuse more of it, and
                 # what may be alive behind a dead channel must never complete a sum.
                 _withhold(draft, intent)
-            _stop_waiting(draft, intent)
+            stop_waiting(draft, intent)
             _search(draft, intent_id)
     elif news.outcome is TransactionOutcome.COMPLETE and intent.stage in _OPEN:
         # Only the first time: a seller that calls several parts complete changes nothing.
         intent.stage = PayStage.COMMITTED
         intent.planned = ()
         intent.commit = draft.state.payments[news.payment_id].commit
-        _stop_waiting(draft, intent)
+        stop_waiting(draft, intent)
         buying.close_payment(draft, news.payment_id)
         draft.notify(PayChanged(intent_id))
+        if intent.cycle is not None:
+            _collect_own(draft, intent.invoice.invoice_id, intent.commit)
 
 
-def _take_setback(intent: Intent, part: PlannedPart, end: PartEnd) -> None:
+def _collect_own(draft: Draft, invoice_id: InvoiceId, commit: Commit | None) -> None:
+    """The whole amount has come round to us: collect it, or give it back if a part was lost meanwhile."""
+    assert commit is not None  # noqa: S101 - complete means that there is one
+    if selling.commit_invoice(draft, CommitInvoice(commit)) is not None:
+        selling.cancel_invoice(draft, invoice_id)
+
+
+def _take_setback(draft: Draft, intent: Intent, part: PlannedPart, end: PartEnd) -> None:
+    # Before the first question it was the direct try: the index server may know why that failed.
+    was_planned = intent.rounds > 0 or len(part.route) > 2
     if end is not PartEnd.NEVER_LEFT:
         intent.setback = PayFailure.REFUSED
-        if intent.rounds > 0:
-            # Before the first question it was the direct try: the index server may know why.
-            _learn(intent, part)
-    elif intent.rounds > 0:
+        if was_planned:
+            searching.learn(intent, part)
+            if end is PartEnd.CAME_BACK:
+                searching.blame(draft, intent, part, part.amount)
+    elif was_planned:
         # It never got anywhere, so nothing was learnt and the question does not count.
-        intent.rounds -= 1
+        intent.rounds = max(0, intent.rounds - 1)
     else:
         intent.is_direct_tried = False
 
@@ -508,7 +466,9 @@ def give_up_part(draft: Draft, key: PartStuck) -> None:
     if known is None or part is None or known.stage not in _OPEN:
         return
     intent = draft.intent(key.intent_id)
-    _learn(intent, part)
+    searching.learn(intent, part)
+    # Who does not answer would not answer for less either.
+    searching.blame(draft, intent, part, 1)
     intent.attempts += 1
     intent.setback = PayFailure.STUCK
     intent.is_direct_tried = True
@@ -517,7 +477,7 @@ def give_up_part(draft: Draft, key: PartStuck) -> None:
         _fail(draft, key.intent_id, PayFailure.STUCK)
     else:
         intent.rounds = 0
-        _stop_waiting(draft, intent)
+        stop_waiting(draft, intent)
         _search(draft, key.intent_id)
 
 
@@ -537,10 +497,13 @@ def _withhold(draft: Draft, intent: Intent) -> None:
 
 def _fail(draft: Draft, intent_id: PaymentId, reason: PayFailure) -> None:
     intent = draft.intent(intent_id)
-    _stop_waiting(draft, intent)
+    stop_waiting(draft, intent)
     intent.planned = ()
     fee = intent.fee
     _withhold(draft, intent)
+    if intent.cycle is not None:
+        # What has come round to us goes back the way it came.
+        selling.cancel_invoice(draft, intent.invoice.invoice_id)
     _end(draft, intent, PayStage.FAILED, reason, fee)
 
 

@@ -11,6 +11,7 @@ from offset_engine.core.api import (
     FriendReport,
     InvoiceReport,
     NodeReport,
+    PartReport,
     PayReport,
     PendingReport,
     TermsReport,
@@ -19,7 +20,7 @@ from offset_engine.core.friend import CurrencyConfig, Friend
 from offset_engine.core.invoice import OpenInvoice
 from offset_engine.core.messages import ResetTerms
 from offset_engine.core.mutual_credit import Ledger
-from offset_engine.core.payer import Intent, PayFailure, PayStage
+from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.signing import terms_hash
 from offset_engine.core.state import NodeState
 from offset_engine.core.token_channel import (
@@ -28,7 +29,7 @@ from offset_engine.core.token_channel import (
     MoveTokenHashed,
     are_terms_acceptable,
 )
-from offset_engine.core.values import Currency, PublicKey
+from offset_engine.core.values import ROUTE_PARTS_MAX, Currency, PublicKey
 
 
 def report(state: NodeState, connections: Connections = Connections()) -> NodeReport:  # noqa: B008  a value
@@ -176,7 +177,14 @@ def pay_report(intent: Intent) -> PayReport:
         intent.receipt,
         intent.created_ms,
         intent.ended_ms,
+        tuple(_part_report(part) for part in (*intent.parts.values(), *intent.planned))[
+            :ROUTE_PARTS_MAX
+        ],
     )
+
+
+def _part_report(part: PlannedPart) -> PartReport:
+    return PartReport(part.route[1], len(part.route) - 2, part.amount, part.fee)
 
 
 def invoice_report(invoice: OpenInvoice) -> InvoiceReport:

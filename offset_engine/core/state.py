@@ -13,8 +13,10 @@ from typing import Protocol, TypeAlias
 
 from offset_engine.core.friend import Friend
 from offset_engine.core.invoice import ClosedInvoice, OpenInvoice
-from offset_engine.core.payer import Intent
+from offset_engine.core.messages import RoutesRequest
+from offset_engine.core.payer import Hop, Intent
 from offset_engine.core.payment import Payment
+from offset_engine.core.route_memory import Penalty, Place
 from offset_engine.core.values import (
     HashedLock,
     InvoiceId,
@@ -89,7 +91,16 @@ class InvoiceExpiry:
     is_confirming: bool = False
 
 
-DeadlineKey: TypeAlias = PartStuck | QuestionUnanswered | GroupUnsealed | InvoiceExpiry
+@value
+class InquiryUnanswered:
+    """A program's question for routes may have waited too long."""
+
+    request_id: Uid
+
+
+DeadlineKey: TypeAlias = (
+    PartStuck | QuestionUnanswered | GroupUnsealed | InvoiceExpiry | InquiryUnanswered
+)
 
 
 class Agenda:
@@ -145,6 +156,15 @@ class Agenda:
 # --- state --------------------------------------------------------------------------------------
 
 
+@value
+class Inquiry:
+    """A program's question for routes, as it was put to the index server."""
+
+    request: RoutesRequest
+    avoided: tuple[Hop, ...] = ()
+    """Hops left out on top of those excluded, because payments failed there."""
+
+
 @dataclass(slots=True)
 class NodeState:
     """Everything a node knows. Whoever holds one treats it as read-only; `step` makes the next."""
@@ -158,12 +178,16 @@ class NodeState:
     invoices: dict[InvoiceId, OpenInvoice] = field(default_factory=dict)
     closed_invoices: dict[InvoiceId, ClosedInvoice] = field(default_factory=dict)
     """Oldest first, at most `FINISHED_INVOICES_REMEMBERED`."""
+    penalties: dict[Place, Penalty] = field(default_factory=dict)
+    """Hops where payments failed, at most `PENALTIES_MAX`."""
 
     # Derived or forgotten at a restart, never stored.
     outgoing_ids: dict[Uid, PublicKey] = field(default_factory=dict)
     """Request ids queued to or pending with a friend, and which friend."""
     questions: dict[Uid, PaymentId] = field(default_factory=dict)
     """Open route questions, and whose wish to pay asked."""
+    inquiries: dict[Uid, Inquiry] = field(default_factory=dict)
+    """Open route questions of programs."""
     payers: dict[PaymentId, PaymentId] = field(default_factory=dict)
     """Payments being tried for a wish to pay, and which."""
     agenda: Agenda = field(default_factory=Agenda)

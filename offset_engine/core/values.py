@@ -313,6 +313,8 @@ PAYMENT_ATTEMPTS_MAX: Final = 3
 """One payment id plus at most two more after parts got stuck."""
 ROUTE_ROUNDS_MAX: Final = 4
 """Times a payment asks for routes before it gives up."""
+ROUTE_MISSES_MAX: Final = 3
+"""Times a wish to pay asks again because no way was known, each time after a longer pause."""
 
 # Messages between a node and an index server.
 
@@ -335,6 +337,8 @@ class Timers:
     """How long an index server may take to answer a question."""
     route_busy_ms: int = 1_000
     """Pause before a busy index server is asked again."""
+    route_retry_ms: int = 1_000
+    """Pause before asking again when no way was known; the second is twice as long, the third three times."""
     friend_wait_ms: int = 10_000
     """How long a payment waits for a friend to come online before it fails."""
     group_unsealed_ms: int = 60_000

@@ -331,8 +331,8 @@ class AppService:
 
     async def _ask(self, what: ListPending | ListHistory | SignInvoice) -> Answer:
         match what:
-            case ListPending(limit):
-                return PendingPage(await self._client.pending(limit))
+            case ListPending(limit, skip):
+                return PendingPage(await self._client.pending(limit, skip))
             case ListHistory(kind, before, limit):
                 entries = await self._client.history(kind, before, min(limit, APP_PAGE_MAX))
                 return HistoryPage(tuple(entries))

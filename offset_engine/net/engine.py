@@ -41,6 +41,7 @@ from offset_engine.core.api import (
     DisableFriend,
     Notice,
     Pay,
+    Rebalance,
 )
 from offset_engine.core.codec import decode_friend_message, encode_friend_message
 from offset_engine.core.crypto import expand_seed, public_key_of, sign, verify
@@ -59,6 +60,7 @@ from offset_engine.core.events import (
     LinkAdopted,
     MessageArrived,
     Notify,
+    ReconnectNow,
     RoutesArrived,
     Started,
     Step,
@@ -305,7 +307,7 @@ class Engine:
 
     def _is_in_history(self, command: Command) -> bool:
         return (
-            isinstance(command, Pay)
+            isinstance(command, Pay | Rebalance)
             and command.payment_id not in self._state.intents
             and self._store.payment_record(command.payment_id) is not None
         )
@@ -508,7 +510,7 @@ class Engine:
 
     # --- effects --------------------------------------------------------------------------------
 
-    def _carry_out(self, effect: Effect) -> None:
+    def _carry_out(self, effect: Effect) -> None:  # noqa: C901 - one line for each effect
         match effect:
             case FriendDirty(friend):
                 self._pump(friend)
@@ -519,10 +521,13 @@ class Engine:
                     tell(notice)
             case CapacitiesChanged():
                 self.index.edges_changed()
-            case AskRoutes(request):
-                self.index.ask(request)
+            case AskRoutes(request, is_elsewhere):
+                self.index.ask(request, is_elsewhere=is_elsewhere)
             case ConnectionsChanged():
                 self._connect()
+            case ReconnectNow():
+                self.peers.retry()
+                self.index.retry()
             case CloseLink(friend, link_id):
                 link = self.peers.link_of(friend)
                 if link is not None and link.link_id == link_id:

@@ -5,12 +5,16 @@ order starting at a random server, with back-off per round. Of the node's questi
 up to 1 024 more wait: for an answer to another one, or for a server. Those open when a connection ends are
 put again to the next server. The node gives each up by its own deadline, so older ones are dropped.
 
+A question that is better put elsewhere waits while the other servers are knocked at, one after the other. If
+one answers, the session moves there, at most once a minute; if none does, all stays as it was.
+
 Source: PROTOCOL.md, "Index servers"; network.md §4.11.
 """
 
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -43,11 +47,14 @@ from offset_engine.core.values import (
 )
 from offset_engine.errors import DecodeError, TransportError
 from offset_engine.net.connection import Connection
+from offset_engine.net.round_trips import steadied
 from offset_engine.net.transport import Endpoint, dial
 
 _log: Final = logging.getLogger(__name__)
 
 QUESTIONS_WAITING_MAX: Final = 1_024
+_KNOCK_SHARE: Final = 4
+"""Knocking may take this part of the time a question has."""
 
 
 class IndexState(StrEnum):
@@ -69,6 +76,8 @@ class IndexStatus:
     since_ms: int
     """Monotonic."""
     last_error: str
+    rtt_ms: int | None = None
+    """About, as of the last keepalives; None = not measured on this connection."""
 
 
 class IndexClient:
@@ -100,9 +109,17 @@ class IndexClient:
         self._waiting: deque[tuple[int, RoutesRequest]] = deque()
         self._open: dict[Uid, tuple[int, RoutesRequest]] = {}
         """Questions with this server, each with the moment it was first asked."""
+        self._held: list[tuple[int, RoutesRequest]] = []
+        """Questions that wait for the session to move, or to stay."""
+        self._is_wanted_elsewhere = anyio.Event()
+        self._moved_ms: int | None = None
+        self._is_moving = False
+        self._turn = 0
+        """Place of the server in use, counted round and round."""
         self._serving: tuple[NamedAddress, anyio.CancelScope] | None = None
         self._session: IndexSession | None = None
         self._connection: Connection | None = None
+        self._rtt_ms: int | None = None
         self._retime = anyio.Event()
         self._edges_changed = anyio.Event()
         self.on_change: Callable[[], None] = lambda: None
@@ -112,8 +129,7 @@ class IndexClient:
         """Use these servers, in this order of preference."""
         if servers != self._servers:
             self._servers = servers
-            self._changed.set()
-            self._changed = anyio.Event()
+            self.retry()
             if self._serving is not None:
                 used, scope = self._serving
                 # A link that is up is the same server's, whatever its address is now.
@@ -125,6 +141,11 @@ class IndexClient:
                 if used.relay not in wanted and used.public_key not in wanted:
                     scope.cancel()
 
+    def retry(self) -> None:
+        """Forget all waiting: the network is back."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
     @property
     def is_current(self) -> bool:
         """Whether the server knows the node's edges as they are now."""
@@ -135,12 +156,29 @@ class IndexClient:
         """What the node would report may be different now; cheap."""
         self._edges_changed.set()
 
-    def ask(self, request: RoutesRequest) -> None:
-        """Put a question, now or as soon as possible; the oldest give way if too many wait."""
+    def ask(self, request: RoutesRequest, *, is_elsewhere: bool = False) -> None:
+        """Put a question, now or as soon as possible; the oldest give way if too many wait.
+
+        Args:
+            request: the question.
+            is_elsewhere: the server in use has no good answer; ask another one if there is one.
+        """
+        if is_elsewhere and self._may_move and len(self._held) < OPEN_QUESTIONS_MAX:
+            self._held.append((self._now(), request))
+            self._is_wanted_elsewhere.set()
+            return
         self._waiting.append((self._now(), request))
         if len(self._waiting) > QUESTIONS_WAITING_MAX:
             self._waiting.popleft()
         self._ask_waiting()
+
+    @property
+    def _may_move(self) -> bool:
+        """Whether there is another server, and the session has not moved just now: each move costs a FULL."""
+        if self._session is None or len(self._servers) < 2:
+            return False
+        moved_ms = self._moved_ms
+        return moved_ms is None or self._now() - moved_ms >= self._timers.link_lived_ms
 
     def _ask_waiting(self) -> None:
         while self._session is not None and self._waiting and len(self._open) < OPEN_QUESTIONS_MAX:
@@ -151,19 +189,22 @@ class IndexClient:
 
     async def run(self) -> None:
         """Keep a session until cancelled."""
-        turn = self._endpoint.random_bytes(1)[0]
+        self._turn = self._endpoint.random_bytes(1)[0]
         failures = 0
         while True:
             changed = self._changed
             if not self._servers:
                 self._enter(IndexState.NO_SERVER, None)
                 await changed.wait()
-                turn = 0
+                self._turn = 0
                 continue
-            server = self._servers[turn % len(self._servers)]
+            server = self._servers[self._turn % len(self._servers)]
             started_ms = self._now()
             await self._serve(server)
-            turn += 1
+            self._turn += 1
+            if self._is_moving:
+                self._is_moving = False
+                continue
             lived = self._now() - started_ms >= self._timers.link_lived_ms
             failures = 0 if lived or changed.is_set() else failures + 1
             self._enter(IndexState.WAITING, server.public_key, self.status.last_error)
@@ -200,6 +241,7 @@ class IndexClient:
         self._begin(connection, server)
         tasks.start_soon(self._watch_deadlines)
         tasks.start_soon(self._watch_edges)
+        tasks.start_soon(self._watch_wishes, server)
         ended = await connection.wait_closed()
         if not self.status.last_error:
             self._fail(ended.reason or "the connection ended")
@@ -214,14 +256,22 @@ class IndexClient:
         )
         self._session, self._connection = session, connection
         self._enter(IndexState.REPORTING, server.public_key)
+        connection.on_pong = self._answered
+        connection.ping()
         connection.deliver_to(self._receive)
         self._do(session.start(self._now()))
         self._ask_waiting()
 
     def _close(self) -> None:
-        self._session = self._connection = None
+        self._session = self._connection = self._rtt_ms = None
         self._waiting.extendleft(reversed(self._open.values()))
         self._open.clear()
+        self._release()
+
+    def _release(self) -> None:
+        """Questions that waited for another server go to whichever there is."""
+        self._waiting.extend(self._held)
+        self._held.clear()
 
     def _sign(self, message: bytes) -> Signature:
         return sign(self._expanded, message)
@@ -288,9 +338,60 @@ class IndexClient:
                 self._do(self._session.update_edges(self._edges(), self._now(), self._rand()))
             await anyio.sleep(self._timers.index_delta_ms / 8_000)
 
+    # --- moving -----------------------------------------------------------------------------------
+
+    async def _watch_wishes(self, used: NamedAddress) -> None:
+        """Move to another server when a question is better put there, if one of them answers."""
+        while True:
+            await self._is_wanted_elsewhere.wait()
+            self._is_wanted_elsewhere = anyio.Event()
+            if not self._held:
+                continue  # wanted from a session before this one
+            place = await self._find_another(used)
+            if place is not None and self._serving is not None:
+                self._turn, self._is_moving, self._moved_ms = place - 1, True, self._now()
+                self._serving[1].cancel()
+                return
+            self._release()
+            self._ask_waiting()
+
+    async def _find_another(self, used: NamedAddress) -> int | None:
+        """The place of the next server after this one that answers; None if none does in time."""
+        servers = self._servers
+        keys = [server.public_key for server in servers]
+        first = keys.index(used.public_key) + 1 if used.public_key in keys else 0
+        with anyio.move_on_after(self._timers.route_answer_ms / _KNOCK_SHARE / 1000):
+            for place in (*range(first, len(servers)), *range(first)):
+                if keys[place] == used.public_key or not await self._is_there(servers[place]):
+                    continue
+                return place if servers == self._servers else None
+        return None
+
+    async def _is_there(self, server: NamedAddress) -> bool:
+        """Whether a server lets us in; what it says is for the session to hear."""
+        is_there = False
+        try:
+            async with anyio.create_task_group() as tasks:
+                connection = await dial(
+                    self._endpoint, tasks, server.address, server.public_key, Purpose.INDEX_CLIENT
+                )
+                is_there = True
+                connection.close(CloseCode.NORMAL)
+                tasks.cancel_scope.cancel()
+        except* TransportError as group:
+            _log.info("another index server does not answer: %s", group.exceptions[0])
+        return is_there
+
+    def _answered(self, rtt_ms: int) -> None:
+        shown_ms = steadied(self.status.rtt_ms, rtt_ms)
+        if self._connection is not None and shown_ms != self.status.rtt_ms:
+            self._rtt_ms = shown_ms
+            self.status = replace(self.status, rtt_ms=shown_ms)
+            self.on_change()
+
     def _fail(self, error: str) -> None:
         self._enter(self.status.state, self.status.server, error)
 
     def _enter(self, state: IndexState, server: PublicKey | None, error: str = "") -> None:
-        self.status = IndexStatus(state, server, self._now(), error)
+        self.status = IndexStatus(state, server, self._now(), error, self._rtt_ms)
         self.on_change()

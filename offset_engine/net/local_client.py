@@ -6,6 +6,7 @@ Source: design R30, R47; PROTOCOL.md, "Commands".
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Final
 
 import anyio
@@ -179,14 +180,10 @@ class LocalClient(Client):
         """See `Client.invoices`."""
         return tuple(invoice_report(one) for one in reversed(self._engine.state.invoices.values()))
 
-    async def pending(self, limit: int = 1_000) -> tuple[PendingReport, ...]:
+    async def pending(self, limit: int = 1_000, skip: int = 0) -> tuple[PendingReport, ...]:
         """See `Client.pending`."""
-        found: list[PendingReport] = []
-        for entry in pending(self._engine.state):
-            if len(found) >= limit:
-                break
-            found.append(entry)
-        return tuple(found)
+        first = max(skip, 0)
+        return tuple(islice(pending(self._engine.state), first, first + max(limit, 0)))
 
     async def history(
         self, kind: HistoryKind, before: int | None = None, limit: int = 100

@@ -262,9 +262,11 @@ class RemoteClient(Client):
             if page.is_last or not page.reports:
                 return tuple(found)
 
-    async def pending(self, limit: int = APP_PENDING_MAX) -> tuple[PendingReport, ...]:
+    async def pending(
+        self, limit: int = APP_PENDING_MAX, skip: int = 0
+    ) -> tuple[PendingReport, ...]:
         """See `Client.pending`; at most 1 000."""
-        asked = ListPending(max(0, min(limit, APP_PENDING_MAX)))
+        asked = ListPending(max(0, min(limit, APP_PENDING_MAX)), max(0, skip))
         return (await self._ask(asked, PendingPage)).reports
 
     async def history(

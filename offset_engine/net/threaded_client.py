@@ -247,9 +247,9 @@ class ThreadedClient(Client):
         """See `Client.invoices`."""
         return await self._ask(self._client.invoices())
 
-    async def pending(self, limit: int = 1_000) -> tuple[PendingReport, ...]:
+    async def pending(self, limit: int = 1_000, skip: int = 0) -> tuple[PendingReport, ...]:
         """See `Client.pending`."""
-        return await self._ask(self._client.pending(limit))
+        return await self._ask(self._client.pending(limit, skip))
 
     async def history(
         self, kind: HistoryKind, before: int | None = None, limit: int = 100

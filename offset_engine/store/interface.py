@@ -74,4 +74,5 @@ def touched_between(old: NodeState, new: NodeState) -> Touched:
         intents=tuple(old.intents | new.intents),
         invoices=tuple(old.invoices | new.invoices | old.closed_invoices | new.closed_invoices),
         settings=True,
+        penalties=tuple(old.penalties | new.penalties),
     )

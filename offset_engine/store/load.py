@@ -17,8 +17,9 @@ from offset_engine.core.mutual_credit import (
     SentRequest,
     is_remaining_route,
 )
-from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
+from offset_engine.core.payer import Cycle, Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.payment import Payment, PaymentStage, Transaction
+from offset_engine.core.route_memory import PENALTIES_MAX, PENALTY_POINTS, Penalty, Place
 from offset_engine.core.state import NodeState, derive_outgoing_ids, derive_payers
 from offset_engine.core.token_channel import (
     Channel,
@@ -82,6 +83,7 @@ def load_state(local_public_key: PublicKey, read: ReadTable) -> NodeState:
     _each(read, tables.INVOICE_GROUP, partial(_group, state.invoices))
     _each(read, tables.INVOICE_MEMBER, partial(_member, state.invoices))
     _each(read, tables.CLOSED_INVOICE, partial(_closed_invoice, state.closed_invoices))
+    _each(read, tables.PENALTY, partial(_penalty, state.penalties))
     for friend_state in state.friends.values():
         _check_friend(friend_state)
     state.outgoing_ids = derive_outgoing_ids(state.friends.values())
@@ -379,7 +381,7 @@ def _transaction(payments: dict[PaymentId, Payment], row: Row) -> None:
 
 
 def _intent(intents: dict[PaymentId, Intent], row: Row) -> None:
-    key, stage, failure, created_ms, ended_ms, body = row
+    key, stage, failure, created_ms, ended_ms, body, cycle = row
     (
         invoice,
         max_fee,
@@ -413,6 +415,28 @@ def _intent(intents: dict[PaymentId, Intent], row: Row) -> None:
         fields.optional(fields.commit, commit),
         fields.optional(fields.receipt, receipt),
         fields.optional(fields.number, ended_ms),
+        fields.optional(_cycle, cycle),
+    )
+
+
+def _cycle(field: object) -> Cycle:
+    first, last = (
+        fields.optional(partial(fields.fixed, PublicKey), end) for end in fields.unpack(field, 2)
+    )
+    return Cycle(first, last)
+
+
+def _penalty(penalties: dict[Place, Penalty], row: Row) -> None:
+    currency, src, dest, points, since_ms, least = row
+    if len(penalties) >= PENALTIES_MAX:
+        raise ValueError(f"more than {PENALTIES_MAX} hops")
+    place = (
+        fields.currency(currency),
+        fields.fixed(PublicKey, src),
+        fields.fixed(PublicKey, dest),
+    )
+    penalties[place] = Penalty(
+        fields.number(points, PENALTY_POINTS), fields.number(since_ms), fields.amount(least)
     )
 
 

@@ -18,6 +18,7 @@ from offset_engine.core.messages import BackwardsOp, MoveTokenMessage
 from offset_engine.core.mutual_credit import Ledger, ReceivedRequest, SentRequest
 from offset_engine.core.payer import Intent, PlannedPart
 from offset_engine.core.payment import Payment
+from offset_engine.core.route_memory import Penalty, Place
 from offset_engine.core.state import NodeState
 from offset_engine.core.token_channel import Incoming, Inconsistent, Outgoing, TokenChannel
 from offset_engine.core.values import (
@@ -43,6 +44,7 @@ from offset_engine.store.tables import (
     LEDGER,
     PAYMENT,
     PAYMENT_TRANSACTION,
+    PENALTY,
     PENDING,
     QUEUED,
     Changes,
@@ -88,6 +90,8 @@ def changes_between(old: NodeState, new: NodeState, touched: Touched) -> Changes
     for invoice_id in touched.invoices:
         _invoice(changes, old.invoices.get(invoice_id), new.invoices.get(invoice_id))
     _closed_invoices(changes, old.closed_invoices, new.closed_invoices, touched.invoices)
+    for place in touched.penalties:
+        _penalty(changes, place, old.penalties.get(place), new.penalties.get(place))
     return changes
 
 
@@ -381,6 +385,7 @@ def _intent_row(intent: Intent) -> Row:
     )
     failure = None if intent.failure is None else intent.failure.value
     stage = intent.stage.value
+    cycle = intent.cycle
     return (
         intent.intent_id,
         stage,
@@ -388,11 +393,22 @@ def _intent_row(intent: Intent) -> Row:
         intent.created_ms,
         intent.ended_ms,
         fields.pack(body),
+        None if cycle is None else fields.pack((cycle.first_friend, cycle.last_friend)),
     )
 
 
 def _part(part: PlannedPart) -> Row:
     return (part.route, str(part.amount), str(part.fee))
+
+
+def _penalty(changes: Changes, place: Place, old: Penalty | None, new: Penalty | None) -> None:
+    before = None if old is None else _penalty_row(place, old)
+    after = None if new is None else _penalty_row(place, new)
+    changes.replace(PENALTY, before, after)
+
+
+def _penalty_row(place: Place, penalty: Penalty) -> Row:
+    return (*place, penalty.points, penalty.since_ms, str(penalty.least))
 
 
 # --- invoices -----------------------------------------------------------------------------------

@@ -277,7 +277,32 @@ def _remember_imported_relays(connection: sqlite3.Connection) -> None:
 _IMPORTED_CHECK: Final = " CHECK (typeof(imported) IN ('blob', 'null'))"
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create_version_1, _remember_imported_relays)
+def _remember_failures_and_cycles(connection: sqlite3.Connection) -> None:
+    """Version 3: hops where payments failed lately, and wishes to move credit along a cycle."""
+    check = "" if _knows_strict(connection) else _CYCLE_CHECK
+    connection.execute(f"ALTER TABLE intent ADD COLUMN cycle BLOB{check}")
+    run_script(connection, _PENALTY)
+
+
+_CYCLE_CHECK: Final = " CHECK (typeof(cycle) IN ('blob', 'null'))"
+_PENALTY: Final = """
+CREATE TABLE penalty (
+    currency TEXT NOT NULL,
+    src BLOB NOT NULL,
+    dest BLOB NOT NULL,
+    points INTEGER NOT NULL,
+    since_ms INTEGER NOT NULL,
+    least TEXT NOT NULL,
+    PRIMARY KEY (currency, src, dest)
+) WITHOUT ROWID, STRICT;
+"""
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _create_version_1,
+    _remember_imported_relays,
+    _remember_failures_and_cycles,
+)
 """Number n at place n-1; the last one's number is the version of this program."""
 
 

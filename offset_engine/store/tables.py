@@ -76,7 +76,7 @@ PAYMENT: Final = _table(
 PAYMENT_TRANSACTION: Final = _table(
     "payment_transaction", "payment_id request_id", "first_hop request response"
 )
-INTENT: Final = _table("intent", "intent_id", "stage failure created_ms ended_ms body")
+INTENT: Final = _table("intent", "intent_id", "stage failure created_ms ended_ms body cycle")
 INVOICE: Final = _table(
     "invoice",
     "invoice_id",
@@ -91,6 +91,7 @@ INVOICE_MEMBER: Final = _table(
     "dest_payment left_fees response",
 )
 CLOSED_INVOICE: Final = _table("closed_invoice", "invoice_id", "is_paid signed_commit")
+PENALTY: Final = _table("penalty", "currency src dest", "points since_ms least", is_ordered=False)
 
 STATE_TABLES: Final = (
     ADDRESS,
@@ -107,6 +108,7 @@ STATE_TABLES: Final = (
     INVOICE_GROUP,
     INVOICE_MEMBER,
     CLOSED_INVOICE,
+    PENALTY,
 )
 HISTORY_TABLES: Final = (
     "closed_invoice",

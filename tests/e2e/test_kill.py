@@ -30,6 +30,7 @@ SHORT = {
     "part_stuck_ms": 5_000,
     "route_answer_ms": 3_000,
     "route_busy_ms": 100,
+    "route_retry_ms": 100,
     "friend_wait_ms": 5_000,
     "group_unsealed_ms": 5_000,
     "offline_grace_ms": 500,

@@ -15,6 +15,7 @@ from offset_engine.client import CommandRefusedError, InvoiceTerms
 from offset_engine.core import app_messages as m
 from offset_engine.core.api import (
     AddFriend,
+    AddIndexServer,
     AddInvoice,
     AddRelay,
     CommandFault,
@@ -26,6 +27,7 @@ from offset_engine.core.api import (
     PaymentStatus,
     RequestClosePayment,
     RequestRoutes,
+    RoutesOutcome,
     RoutesResult,
     SetFriendName,
 )
@@ -310,10 +312,11 @@ async def test_routes_go_to_the_asker_and_are_kept_for_it_when_it_is_away(node: 
     node.trust(2)
     async with open_remote(node.door(1)) as one, open_remote(node.door(2)) as two:
         async with one.watch() as asked, two.watch() as other:
+            await one.command(AddIndexServer(NamedAddress(STRANGER, "127.0.0.1:1", "i")))
             await one.command(RequestRoutes(UID, USD, 5, STRANGER))
             answer(node, UID)
             with anyio.fail_after(5):
-                assert await asked.next() == (RoutesResult(UID, ()),)
+                assert await asked.next() == (RoutesResult(UID, RoutesOutcome.NONE),)
             with anyio.move_on_after(0.02) as quiet:
                 await other.next()
             assert quiet.cancelled_caught
@@ -321,7 +324,8 @@ async def test_routes_go_to_the_asker_and_are_kept_for_it_when_it_is_away(node: 
         await one.command(RequestRoutes(later, USD, 5, STRANGER))
     answer(node, later)
     async with open_remote(node.door(1)) as again, open_remote(node.door(2)) as two:
-        assert await again.results() == (RoutesResult(UID, ()), RoutesResult(later, ()))
+        none = RoutesOutcome.NONE
+        assert await again.results() == (RoutesResult(UID, none), RoutesResult(later, none))
         assert await two.results() == ()
 
 

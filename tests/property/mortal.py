@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from offset_engine.core.api import (
+    Command,
     CommandFault,
     CommitInvoice,
     Pay,
+    Rebalance,
     ResetFriendChannel,
 )
 from offset_engine.core.events import (
@@ -28,6 +30,7 @@ from offset_engine.core.messages import FriendMessage, Part, RouteChoice, Routes
 from offset_engine.core.node import outgoing, step
 from offset_engine.core.payer import PayStage
 from offset_engine.core.report import friend_report
+from offset_engine.core.searching import NO_WAY_YET
 from offset_engine.core.signing import Invoice
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import PublicKey
@@ -225,12 +228,17 @@ class Story:
             self.wish_number += 1
             assert self.wish_number < 5
             intent = None
+        if intent is not None and intent.question == NO_WAY_YET:
+            self.buyer.pass_time(3 * self.buyer.env.timers.route_retry_ms)
         if intent is None:
             if not self._is_agreed():
                 return True
-            self.buyer.do(Pay(wish(self.wish_number), self.invoice, 1_000))
+            self.buyer.do(self._command())
             return True
         return intent.stage not in {PayStage.PAID, PayStage.COMMITTED}
+
+    def _command(self) -> Command:
+        return Pay(wish(self.wish_number), self.invoice, 1_000)
 
     def _is_agreed(self) -> bool:
         return all(
@@ -257,6 +265,18 @@ class Story:
     def balances(self) -> tuple[int, ...]:
         """Every balance, to be compared with an undisturbed run."""
         return tuple(one.balance(other, self.invoice.currency) for one, other in self.friendships)
+
+
+class Round(Story):
+    """The buyer moves credit round, to the first card and back from the last; nobody else has to collect."""
+
+    def _command(self) -> Command:
+        ends = (self.routes[0].keys[1], self.routes[0].keys[-2])
+        amount = self.invoice.total_dest_payment
+        return Rebalance(wish(self.wish_number), self.invoice.currency, amount, *ends, 1_000)
+
+    def _collect(self) -> bool:
+        return False
 
 
 def cut_at(story: Story, number: int, *, delivers: bool) -> None:

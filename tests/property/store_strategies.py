@@ -28,8 +28,9 @@ from offset_engine.core.messages import (
     response_op,
 )
 from offset_engine.core.mutual_credit import Ledger, ReceivedRequest, SentRequest
-from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
+from offset_engine.core.payer import Cycle, Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.payment import Payment, PaymentStage, Transaction
+from offset_engine.core.route_memory import PENALTY_POINTS, Penalty
 from offset_engine.core.signing import BalanceInfo, Commit, Invoice, Receipt, TokenInfo
 from offset_engine.core.state import NodeState, derive_outgoing_ids
 from offset_engine.core.token_channel import (
@@ -317,6 +318,7 @@ def intents(intent_id: PaymentId):
         st.none() | COMMITS,
         st.none() | RECEIPTS,
         st.none() | TIMES,
+        st.none() | st.builds(Cycle, st.none() | KEYS, st.none() | KEYS),
     )
 
 
@@ -354,6 +356,9 @@ def _keyed(draw, keys, make, most=2):
     return {key: draw(make(key)) for key in draw(st.lists(keys, max_size=most, unique=True))}
 
 
+PENALTIES = st.builds(Penalty, st.integers(1, PENALTY_POINTS), TIMES, CREDITS)
+
+
 @st.composite
 def states(draw) -> NodeState:
     held = draw(_keyed(KEYS, friends))
@@ -366,6 +371,7 @@ def states(draw) -> NodeState:
         draw(_keyed(of(PaymentId), intents)),
         draw(_keyed(of(InvoiceId), open_invoices)),
         draw(_keyed(of(InvoiceId), closed_invoices)),
+        draw(st.dictionaries(st.tuples(CURRENCIES, KEYS, KEYS), PENALTIES, max_size=3)),
         derive_outgoing_ids(held.values()),
     )
 
@@ -408,5 +414,6 @@ def stored(state: NodeState) -> dict:
         "relays": state.relays,
         "index_servers": state.index_servers,
         "outgoing_ids": state.outgoing_ids,
+        "penalties": sorted(state.penalties.items(), key=lambda item: item[0]),
         **{name: list(getattr(state, name).items()) for name in names},
     }

@@ -26,9 +26,10 @@ from tests.sim.history import History
 CHARGE = Rate(0, 2)
 
 
-def _friends(
+def friends(
     names: str, pairs: tuple[str, ...]
 ) -> tuple[dict[str, MortalCard], list[tuple[MortalCard, MortalCard]], Wires, History]:
+    """Mortal friends, a pair for every two letters; the first has an index server."""
     history = History(AllHonest())
     cards = {name: MortalCard(name, n, history) for n, name in enumerate(names, 1)}
     wires = Wires(*cards.values())
@@ -45,7 +46,7 @@ def _friends(
 
 def line() -> Story:
     """C3: a–m–b, fee 2."""
-    cards, friendships, wires, history = _friends("amb", ("am", "mb"))
+    cards, friendships, wires, history = friends("amb", ("am", "mb"))
     a, m, b = cards.values()
     invoice = new_invoice(b, 20)
     routes = (part(a, m, b, amount=20, fee=2),)
@@ -54,7 +55,7 @@ def line() -> Story:
 
 def two_ways() -> Story:
     """X: a–m–b and a–n–b, one part over each."""
-    cards, friendships, wires, history = _friends("amnb", ("am", "an", "mb", "nb"))
+    cards, friendships, wires, history = friends("amnb", ("am", "an", "mb", "nb"))
     a, m, n, b = cards.values()
     invoice = new_invoice(b, 20)
     routes = (part(a, m, b, amount=12, fee=2), part(a, n, b, amount=8, fee=2))

@@ -15,7 +15,10 @@ from offset_engine.store.rows import changes_between, rows_of
 from offset_engine.store.tables import STATE_TABLES
 from tests.property.store_strategies import LOCAL, RECORDS, friends, states, stored
 
-SOME = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SOME = settings(
+    max_examples=settings().max_examples // 2,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 NOTHING = Touched((), (), (), (), settings=False)
 
 

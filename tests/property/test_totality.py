@@ -6,6 +6,7 @@ Values are well typed but otherwise wild: every boundary of every range, known i
 import dataclasses
 import types
 import typing
+from enum import Enum
 from functools import cache
 
 import hypothesis.strategies as st
@@ -110,6 +111,8 @@ def of(hint: object) -> st.SearchStrategy[typing.Any]:
     if issubclass(hint, FixedBytes):
         # Few of them, so that commands meet what messages and other commands made.
         return st.integers(0, 5).map(lambda n: hint(bytes([n]) * hint.SIZE))
+    if issubclass(hint, Enum):
+        return st.sampled_from(hint)
     hints = typing.get_type_hints(hint)
     return st.builds(hint, **{one.name: of(hints[one.name]) for one in dataclasses.fields(hint)})
 

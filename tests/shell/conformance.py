@@ -25,6 +25,12 @@ from offset_engine.client import (
     PayFailure,
     PaymentRecord,
     PayStage,
+    Rebalance,
+    RequestRoutes,
+    RoutesOutcome,
+    RoutesResult,
+    RoutesWish,
+    Uid,
 )
 from offset_engine.core.api import (
     AddFriend,
@@ -205,6 +211,45 @@ async def knows_nothing_of_payments_that_never_were(party: Party) -> None:
     assert await refused(party.buyer.wait_pay(NO_PAYMENT)) is absent
 
 
+async def looks_at_routes_and_fees_before_anything_is_paid(party: Party) -> None:
+    buyer, own, seller = party.buyer, party.buyer.node, party.seller.node
+    assert own is not None
+    assert seller is not None
+
+    async def ask(amount: int, to: PublicKey, wish: RoutesWish) -> RoutesResult:
+        with anyio.fail_after(8):
+            question = RequestRoutes(Uid(os.urandom(16)), OUSD, amount, to, wish=wish)
+            return await buyer.ask_routes(question)
+
+    found = await ask(500, seller, RoutesWish.PAY)
+    assert (found.outcome, found.reachable) == (RoutesOutcome.FOUND, 500)
+    (part,) = found.choices[0].parts
+    assert (part.amount, part.fee, part.route[0], part.route[-1]) == (500, FEE, own, seller)
+    most = await ask(0, seller, RoutesWish.MAX)
+    assert most.outcome is RoutesOutcome.FOUND
+    assert (await ask(most.reachable, seller, RoutesWish.PAY)).outcome is RoutesOutcome.FOUND
+    beyond = await ask(most.reachable + 1_000, seller, RoutesWish.PAY)
+    assert beyond.outcome is RoutesOutcome.PARTIAL
+    assert beyond.reachable <= most.reachable
+    assert (await ask(1, STRANGER, RoutesWish.PAY)).outcome is RoutesOutcome.UNREACHABLE
+    assert (await ask(1, own, RoutesWish.CYCLE)).choices == ()
+    fault = await refused(ask(1, own, RoutesWish.PAY))
+    assert fault is CommandFault.INVALID_ARGUMENT
+    assert await buyer.pays() == await buyer.pending() == ()
+
+
+async def moves_nothing_where_there_is_no_cycle(party: Party) -> None:
+    (friend,) = (await party.buyer.report()).friends
+    wish = Rebalance(PaymentId(os.urandom(16)), OUSD, 5, friend.public_key, None, 100)
+    payment_id = await party.buyer.rebalance(wish)
+    await party.buyer.rebalance(wish)
+    report = await party.buyer.wait_pay(payment_id)
+    assert (report.stage, report.is_safe_to_retry) == (PayStage.FAILED, True)
+    assert report.invoice.dest_public_key == party.buyer.node
+    assert await party.buyer.invoices() == ()
+    assert len(await party.buyer.history(HistoryKind.PAYMENTS)) == 1
+
+
 # --- selling ------------------------------------------------------------------------------------
 
 
@@ -323,6 +368,8 @@ async def shows_what_is_frozen_while_it_is(party: Party) -> None:
     (arrived,) = await party.seller.pending()
     assert (arrived.amount, arrived.is_outgoing) == (500, False)
     assert await party.buyer.pending(limit=0) == ()
+    assert await party.buyer.pending(limit=1) == (entry,)
+    assert await party.buyer.pending(limit=1, skip=1) == ()
     await party.seller.accept_commit(commit)
     await party.buyer.wait_pay(payment_id)
     assert await party.buyer.pending() == ()
@@ -475,6 +522,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     takes_the_same_wish_to_pay_only_once,
     forgets_only_what_has_ended_and_history_keeps_it,
     knows_nothing_of_payments_that_never_were,
+    looks_at_routes_and_fees_before_anything_is_paid,
+    moves_nothing_where_there_is_no_cycle,
     makes_signed_invoices_that_expire,
     refuses_invoices_that_make_no_sense,
     accepts_a_commit_again_after_it_was_accepted,

@@ -103,6 +103,7 @@ class FakePeers:
         self.pauses = 0
         self.friends: dict[PublicKey, tuple[RelayAddress, ...]] = {}
         self.quiet: dict[PublicKey, int] = {}
+        self.retries = 0
         self.may_dial: Callable[[str], bool] = lambda _: True
         self.on_send: Callable[[FakeLink, FriendMessage], None] = lambda _link, _message: None
         self.made = 0
@@ -128,6 +129,9 @@ class FakePeers:
         link = self.links.get(friend)
         if link is not None:
             link.close()
+
+    def retry(self) -> None:
+        self.retries += 1
 
     def back_off(self, friend: PublicKey, pause_ms: int) -> None:
         self.quiet[friend] = pause_ms
@@ -179,6 +183,7 @@ class FakeIndex:
         self.questions: list[RoutesRequest] = []
         self.servers: tuple[NamedAddress, ...] = ()
         self.changes = 0
+        self.retries = 0
         self.on_change: Callable[[], None] = lambda: None
         self.status = IndexStatus(IndexState.NO_SERVER, None, 0, "")
 
@@ -188,10 +193,14 @@ class FakeIndex:
     def set_servers(self, servers: tuple[NamedAddress, ...]) -> None:
         self.servers = servers
 
+    def retry(self) -> None:
+        self.retries += 1
+
     def edges_changed(self) -> None:
         self.changes += 1
 
-    def ask(self, request: RoutesRequest) -> None:
+    def ask(self, request: RoutesRequest, *, is_elsewhere: bool = False) -> None:
+        del is_elsewhere
         self.questions.append(request)
 
 

@@ -71,11 +71,12 @@ class Client:
         status = self.index.status
         return (status.state, status.server) == (IndexState.UP, server.public_key)
 
-    def ask(self, number: int) -> None:
+    def ask(self, number: int, *, is_elsewhere: bool = False) -> None:
         dest = PublicKey(bytes([5]) * 32)
         question = Uid(number.to_bytes(16, "big"))
         self.index.ask(
-            RoutesRequest(question, 0, FST, 1, dest, None, None, CREDITS_MAX, 32, 32, (), ())
+            RoutesRequest(question, 0, FST, 1, dest, None, None, CREDITS_MAX, 32, 32, (), ()),
+            is_elsewhere=is_elsewhere,
         )
 
     def answered(self) -> list[int]:
@@ -334,3 +335,72 @@ async def test_a_server_whose_label_or_address_changed_is_not_left():
         client.ask(1)
         await until(lambda: client.answered() == [1])
         assert client.states[seen:] == []
+
+
+# --- another server for one question --------------------------------------------------------------
+
+
+async def test_a_question_better_put_elsewhere_moves_the_session_once_a_minute_at_most():
+    async with servers(1, 2) as (one, two), running(one.named, two.named) as client:
+        await until(lambda: client.is_up_at(one.named) or client.is_up_at(two.named))
+        used, other = (one, two) if client.is_up_at(one.named) else (two, one)
+        client.ask(1)
+        await until(lambda: client.answered() == [1])
+        client.ask(2, is_elsewhere=True)
+        await until(lambda: client.answered() == [1, 2])
+        assert client.is_up_at(other.named)
+        assert sum(count for _, count in other.service.stats.queries) == 1
+        assert not [state for state, _, _ in client.states if state is IndexState.WAITING]
+        client.ask(3, is_elsewhere=True)
+        await until(lambda: client.answered() == [1, 2, 3])
+        assert client.is_up_at(other.named)
+        assert sum(count for _, count in used.service.stats.queries) == 1
+
+
+async def test_if_no_other_server_answers_the_question_goes_to_the_one_in_use():
+    gone = NamedAddress(key_of(endpoint(2)), "127.0.0.1:1")
+    async with servers(1) as (one,), running(one.named) as client:
+        await until(lambda: client.is_up_at(one.named))
+        client.index.set_servers((one.named, gone))
+        client.ask(1, is_elsewhere=True)
+        await until(lambda: client.answered() == [1])
+        assert client.is_up_at(one.named)
+        client.index.set_servers((one.named,))
+        client.ask(2, is_elsewhere=True)
+        await until(lambda: client.answered() == [1, 2])
+
+
+async def test_a_server_in_between_that_is_gone_is_passed_over():
+    gone = NamedAddress(key_of(endpoint(2)), "127.0.0.1:1")
+    async with servers(1, 3) as (one, three), running(one.named) as client:
+        await until(lambda: client.is_up_at(one.named))
+        client.index.set_servers((one.named, gone, three.named))
+        client.ask(1, is_elsewhere=True)
+        await until(lambda: client.answered() == [1])
+        assert client.is_up_at(three.named)
+
+
+async def test_knocking_at_a_server_that_says_nothing_takes_a_quarter_of_the_questions_time():
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as hole:
+        port = hole.extra(anyio.abc.SocketAttribute.local_port)
+        black_hole = NamedAddress(key_of(endpoint(2)), f"127.0.0.1:{port}")
+        hasty = Timers(route_answer_ms=400, dial_backoff_min_ms=10, index_delta_ms=40)
+        async with servers(1) as (one,), running(one.named, timers=hasty) as client:
+            await until(lambda: client.is_up_at(one.named))
+            client.index.set_servers((one.named, black_hole))
+            client.ask(1, is_elsewhere=True)
+            await until(lambda: client.answered() == [1])
+            assert client.is_up_at(one.named)
+
+
+async def test_a_question_that_waits_for_another_server_survives_the_loss_of_the_first():
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as hole:
+        port = hole.extra(anyio.abc.SocketAttribute.local_port)
+        black_hole = NamedAddress(key_of(endpoint(2)), f"127.0.0.1:{port}")
+        async with servers(1, 3) as (one, three), running(one.named) as client:
+            await until(lambda: client.is_up_at(one.named))
+            client.index.set_servers((one.named, black_hole))
+            client.ask(1, is_elsewhere=True)
+            client.index.set_servers((three.named,))
+            await until(lambda: client.answered() == [1])
+            assert client.is_up_at(three.named)

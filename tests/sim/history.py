@@ -31,7 +31,7 @@ from offset_engine.core.messages import (
     RequestOp,
 )
 from offset_engine.core.mutual_credit import Ledger
-from offset_engine.core.payer import PayStage
+from offset_engine.core.payer import Intent, PayStage
 from offset_engine.core.signing import Commit
 from offset_engine.core.state import NodeState
 from offset_engine.core.token_channel import Inconsistent, Outgoing, TokenChannel
@@ -246,6 +246,7 @@ class History:
 
     def i12_collected(self, old: NodeState, new: NodeState, done: tuple[Command, ...]) -> None:
         """A commit that was accepted means collects of the whole group, in the same save."""
+        forced: dict[InvoiceId, None] = {}
         for command in done:
             commit: Commit | None
             if isinstance(command, CommitInvoice):
@@ -264,7 +265,11 @@ class History:
             if group is not None:
                 _check_group_collected(old, new, group)
                 total = opened.invoice.total_dest_payment
-                insist(command.force or group.sum == total, "I12 collected a part", group, total)
+                if command.force:
+                    # Whoever says it again in the same step need not insist any more.
+                    forced[invoice_id] = None
+                is_agreed = invoice_id in forced or group.sum == total
+                insist(is_agreed, "I12 collected a part", group, total)
 
     def _observe_invoices(self, step: Step) -> None:
         """I13: a group answers "complete" to one request only, when the sum is there."""
@@ -294,6 +299,8 @@ class History:
             before = old.intents.get(intent_id)
             if before is not None and before.stage is PayStage.PAID:
                 insist(intent.stage is PayStage.PAID, "R20 no longer paid", intent)
+            if intent.cycle is not None:
+                _check_cycle(old, step.state, intent)
 
     def i25_reset(self, change: Change, events: tuple[Event, ...]) -> None:
         """After a reset a side holds exactly the agreed terms, nothing pending, a higher counter."""
@@ -455,6 +462,22 @@ def _i24_refused(old: NodeState, new: NodeState) -> None:
     """Commands that were refused, whole batches too, change nothing."""
     for name in ("friends", "payments", "intents", "invoices", "closed_invoices", "relays"):
         insist(getattr(old, name) == getattr(new, name), "I24 refused, but changed", name)
+
+
+def _check_cycle(old: NodeState, new: NodeState, intent: Intent) -> None:
+    """A cycle collects its own invoice with the commit, whole or not at all, and leaves none open behind it."""
+    invoice_id = intent.invoice.invoice_id
+    insist(intent.invoice.dest_public_key == new.local_public_key, "cycle of others", intent)
+    if intent.stage in (PayStage.COMMITTED, PayStage.PAID, PayStage.FAILED):
+        insist(invoice_id not in new.invoices, "I9 a cycle left its invoice open", intent)
+    opened, closed = old.invoices.get(invoice_id), new.closed_invoices.get(invoice_id)
+    if opened is None or closed is None or not closed.is_paid:
+        return
+    insist(intent.commit is not None and closed.commit == intent.commit, "I12 another's commit")
+    assert intent.commit is not None
+    group = opened.groups[hash_lock(intent.commit.src_plain_lock)]
+    _check_group_collected(old, new, group)
+    insist(group.sum == intent.invoice.total_dest_payment, "I12 collected a part", group)
 
 
 def _i15_counter(change: Change) -> None:

@@ -23,6 +23,7 @@ from offset_engine.core.messages import (
 )
 from offset_engine.core.mutual_credit import Ledger, Next, Origin, SentRequest, Verify
 from offset_engine.core.payer import PayStage
+from offset_engine.core.route_memory import PENALTIES_MAX
 from offset_engine.core.signing import Commit, Receipt, commit_terms, receipt_terms, response_buffer
 from offset_engine.core.state import Agenda, NodeState, derive_outgoing_ids
 from offset_engine.core.token_channel import Incoming, Outgoing, TokenChannel
@@ -355,6 +356,9 @@ def check_node(state: NodeState, touched: Iterable[PublicKey]) -> None:
             check_friend(friend)
     i13_complete_once(state)
     i19_links(state)
+    insist(len(state.penalties) <= PENALTIES_MAX, "I21 penalties")
+    asked = {it.question for it in state.intents.values()}
+    insist(all(one in asked for one in state.questions), "I21 questions of nobody", state.questions)
 
 
 # --- persistence --------------------------------------------------------------------------------
@@ -369,12 +373,27 @@ def without_memory(state: NodeState) -> NodeState:
         for key, friend in state.friends.items()
     }
     intents = {
-        key: replace(intent, question=None, is_direct_tried=False, setback=None)
+        key: replace(
+            intent,
+            question=None,
+            is_direct_tried=False,
+            setback=None,
+            misses=0,
+            avoided=(),
+            is_bold=False,
+            wants_other_server=False,
+        )
         for key, intent in state.intents.items()
     }
     payers = {key: value for key, value in state.payers.items() if key in state.payments}
     return replace(
-        state, friends=friends, intents=intents, questions={}, payers=payers, agenda=_NO_AGENDA
+        state,
+        friends=friends,
+        intents=intents,
+        questions={},
+        inquiries={},
+        payers=payers,
+        agenda=_NO_AGENDA,
     )
 
 

@@ -32,6 +32,7 @@ from offset_engine.core.api import (
     ForgetPay,
     OpenFriendCurrency,
     Pay,
+    Rebalance,
     RegisterCommit,
     RemoveFriend,
     RemoveFriendCurrency,
@@ -102,6 +103,7 @@ class People:
         """Some that were used last."""
         self._actions: tuple[tuple[int, Fault | None, Callable[[], None]], ...] = (
             (10, None, self._pay),
+            (2, None, self._rebalance),
             (3, Fault.PRIMITIVES, self._pay_by_hand),
             (1, None, self._rename),
             (1, None, self._ask_too_much),
@@ -206,6 +208,27 @@ class People:
         self._world.after(self._rng.randint(0, 400), lambda: buyer.command(pay))
         if self._world.has(Fault.DOUBLE) and self._rng.random() < 0.3:
             self._world.after(self._rng.randint(0, 3_000), lambda: buyer.command(pay))
+
+    def _rebalance(self) -> None:
+        """Move credit round, over whichever friends; sometimes there is no such cycle."""
+        machine = self._someone()
+        friends: list[PublicKey | None] = [None, *machine.state.friends]
+        if len(friends) < 2:
+            return
+        first = self._rng.choice(friends[1:])
+        last = self._rng.choice([key for key in friends if key != first])
+        ends = (first, last) if self._rng.random() < 0.7 else (last, first)
+        command = Rebalance(
+            PaymentId(self._rng.randbytes(16)),
+            self._currency(),
+            self._rng.randint(1, 60),
+            *ends,
+            self._rng.choice((0, 5, 50, 10**6)),
+            self._rng.choice((None, None, 0)),
+        )
+        machine.command(command)
+        if self._world.has(Fault.DOUBLE) and self._rng.random() < 0.3:
+            self._world.after(self._rng.randint(0, 3_000), lambda: machine.command(command))
 
     def _walk(self, start: Machine) -> tuple[PublicKey, ...]:
         """Along friendships wherever they lead, sometimes back to the start."""

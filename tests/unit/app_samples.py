@@ -24,6 +24,9 @@ NUMBERS = {
     "mul": u32,
     "lasts_s": u32,
     "decimals": st.integers(0, 255),
+    "people": st.integers(0, 255),
+    "skip": u32,
+    "latency_ms": u32,
     "limit": st.integers(0, 1_000),
 }
 AMOUNTS = {
@@ -33,6 +36,7 @@ AMOUNTS = {
     "fees",
     "max_debt",
     "max_fee",
+    "reachable",
     "total_dest_payment",
 }
 TEXTS = {"address": addresses}
@@ -49,8 +53,6 @@ def of_field(kind: typing.Any, place: tuple[type, str]) -> st.SearchStrategy[typ
         return some(st.tuples(currencies, balances))
     if (owner, name) == (api.FriendReport, "lost"):
         return some(st.tuples(currencies, amounts))
-    if (owner, name) == (api.RoutesResult, "choices"):
-        return some(some(st.tuples(some(fixed(app_messages.PublicKey)), amounts, amounts)))
     if isinstance(kind, types.UnionType):
         return st.one_of(*(of_field(one, place) for one in typing.get_args(kind)))
     if kind is types.NoneType:

@@ -6,6 +6,7 @@ its first release, and never again after it.
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from offset_engine.core.api import (
@@ -28,8 +29,9 @@ from offset_engine.core.messages import (
     response_op,
 )
 from offset_engine.core.mutual_credit import Ledger, ReceivedRequest, SentRequest
-from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
+from offset_engine.core.payer import Cycle, Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.payment import Payment, PaymentStage, Transaction
+from offset_engine.core.route_memory import Penalty
 from offset_engine.core.signing import BalanceInfo, Commit, Invoice, Receipt, TokenInfo
 from offset_engine.core.state import NodeState, derive_outgoing_ids, derive_payers
 from offset_engine.core.token_channel import (
@@ -299,7 +301,18 @@ def intents():
         receipt=receipt("w2"),
         ended_ms=NOW + 5,
     )
-    return {intent.intent_id: intent for intent in (sending, failed)}
+    cycle = replace(
+        sending, intent_id=some(PaymentId, "w3"), payment_id=None, cycle=Cycle(ANA, None)
+    )
+    other = replace(cycle, intent_id=some(PaymentId, "w4"), cycle=Cycle(None, BEN))
+    return {intent.intent_id: intent for intent in (sending, failed, cycle, other)}
+
+
+def penalties():
+    return {
+        (USD, ANA, BEN): Penalty(1_000_000, NOW, 2**100),
+        (EUR, BEN, CAT): Penalty(1, NOW + 1, 1),
+    }
 
 
 def invoices():
@@ -339,6 +352,7 @@ def rich_state():
         wishes,
         invoices(),
         {one.invoice_id: one for one in closed},
+        penalties(),
         derive_outgoing_ids(friends.values()),
         payers=derive_payers(wishes.values(), opened),
     )

@@ -20,6 +20,7 @@ from offset_engine.core.payer import PayStage
 from offset_engine.core.signing import Invoice, Receipt
 from offset_engine.core.values import (
     CREDITS_MAX,
+    ROUTE_PARTS_MAX,
     Currency,
     HashResult,
     InvoiceId,
@@ -200,6 +201,7 @@ def test_the_largest_page_of_each_kind_fits_into_a_message() -> None:
         RECEIPT,
         2**63,
         2**63,
+        (api.PartReport(KEY, 30, CREDITS_MAX, CREDITS_MAX),) * ROUTE_PARTS_MAX,
     )
     page = m.PayPage((report,) * m.APP_PAGE_MAX, is_last=True)
     assert len(encode_node_message(m.Result(1, None, "", page))) < 2**20

@@ -24,9 +24,10 @@ from offset_engine.core.app_report import REMOVED_REMEMBERED, ReportBook, Report
 from offset_engine.core.app_session import PERMISSION_OF, QUEUE_MESSAGES_MAX, AppSession
 from offset_engine.core.friend import Friend
 from offset_engine.core.link import CloseCode
+from offset_engine.core.messages import RoutesRequest
 from offset_engine.core.report import report
 from offset_engine.core.signing import Commit, Invoice
-from offset_engine.core.state import NodeState
+from offset_engine.core.state import Inquiry, NodeState
 from offset_engine.core.token_channel import new_channel
 from offset_engine.core.values import (
     Currency,
@@ -182,6 +183,8 @@ SAMPLES: list[typing.Any] = [
     api.RegisterCommit(COMMIT),
     api.CollectInvoice(INVOICE_ID),
     api.CommitInvoice(COMMIT),
+    api.Rebalance(PAYMENT, USD, 1, FRIEND, None, 1),
+    api.Reconnect(),
     m.Sync(),
     m.Watch(is_on=True),
     m.GetPay(PAYMENT),
@@ -295,7 +298,7 @@ def tell(desk: Desk, notice: api.Notice, *sessions: AppSession) -> None:
 SUCCESS = api.TransactionResult(PAYMENT, UID, api.TransactionOutcome.SUCCESS, None)
 FAILURE = api.TransactionResult(PAYMENT, UID, api.TransactionOutcome.FAILURE, None)
 STATUS = api.PaymentStatus(PAYMENT, "canceled", 0, None, None, UID)
-ROUTES = api.RoutesResult(UID, ())
+ROUTES = api.RoutesResult(UID, api.RoutesOutcome.NONE)
 
 
 @covers("APS-07", "APS-11", "CMP-12")
@@ -356,13 +359,13 @@ def test_what_is_kept_for_apps_is_bounded() -> None:
     for number in range(ROUTES_RESULTS_MAX + 10):
         uid = Uid(number.to_bytes(16, "little"))
         owners.claim(BEA, api.RequestRoutes(uid, USD, 1, FRIEND))
-        owners.keep(api.RoutesResult(uid, ()))
+        owners.keep(api.RoutesResult(uid, api.RoutesOutcome.NONE))
     assert 0 < len(owners.results(BEA)) <= ROUTES_RESULTS_MAX
     for number in range(MAILBOXES_MAX):
         owner = PublicKey(bytes([1, number]) * 16)
         uid = Uid(bytes([2, number]) * 8)
         owners.claim(owner, api.RequestRoutes(uid, USD, 1, FRIEND))
-        owners.keep(api.RoutesResult(uid, ()))
+        owners.keep(api.RoutesResult(uid, api.RoutesOutcome.NONE))
     assert owners.results(ANN) == ()
 
 
@@ -396,7 +399,12 @@ def test_what_is_open_keeps_its_owner_however_much_else_its_app_makes() -> None:
 def test_what_is_open_at_a_node_is_known_for_every_kind_of_thing() -> None:
     state = rich_state()
     state.outgoing_ids[UID] = FRIEND
-    state.questions[Uid(b"q" * 16)] = PAYMENT
+    state.inquiries[Uid(b"q" * 16)] = Inquiry(
+        RoutesRequest(
+            *(Uid(b"q" * 16), 0, USD, 1, FRIEND, None, None),
+            *(1, 1, 2, (), ()),
+        )
+    )
     assert all(is_open_in(state, one) for one in (*state.payments, *state.invoices))
     assert all(
         is_open_in(state, one) == (one in state.payments or it.ended_ms is None)

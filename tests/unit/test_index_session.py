@@ -204,6 +204,36 @@ def test_a_vanished_or_empty_edge_is_told_at_once_but_at_most_twice_a_second():
     assert updates(outputs)[0].mutations == (edge(F2, 0),)
 
 
+def test_an_edge_that_comes_or_rises_from_zero_is_told_at_once_but_at_most_twice_a_second():
+    bench = Bench()  # a card that has just come online: none of its friends is there yet
+    bench.up()
+    bench.now += 600
+    (sent,) = bench.report(edge(F1, 0))
+    assert sent.message.mutations == (edge(F1, 0),)
+    bench.ack(sent.message)
+    start = bench.now
+    assert bench.report(edge(F1, 50)) == []
+    outputs = bench.run(3_000)
+    assert outputs[0][0] == start + 500
+    assert updates(outputs)[0].mutations == (edge(F1, 50),)
+    start = bench.now = bench.now + 600
+    assert updates([(0, one) for one in bench.report(edge(F1, 50), edge(F2, 7))])
+    assert bench.report(edge(F1, 60), edge(F2, 7)) == []  # more of what there was can wait
+
+
+def test_a_friend_that_comes_and_goes_all_the_time_costs_no_more_than_two_updates_a_second():
+    bench = Bench()
+    bench.up()
+    sent: list = []
+    for number in range(200):
+        bench.now += 50
+        sent += [(bench.now, one) for one in bench.report(*[edge(F1, 50)] * (number % 2))]
+        sent += bench.run(0)
+        for message in updates(sent[-1:]):
+            bench.ack(message)
+    assert 0 < len(updates(sent)) <= 2 * 10
+
+
 def test_one_update_is_in_flight_at_a_time():
     bench = Bench(edge(F1, 50))
     (full,) = bench.tick()

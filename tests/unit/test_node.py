@@ -35,7 +35,6 @@ from offset_engine.core.api import (
     RequestClosePayment,
     RequestRoutes,
     ResetFriendChannel,
-    RoutesResult,
     SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
     SetFriendName,
@@ -73,7 +72,6 @@ from offset_engine.core.values import (
     INDEX_SERVERS_MAX,
     NAME_BYTES_MAX,
     RELAYS_MAX,
-    ROUTE_EXCLUDED_MAX,
     Currency,
     HashedLock,
     HashResult,
@@ -652,28 +650,6 @@ def test_dropped_deadlines_leave_no_heap_of_rubbish() -> None:
         agenda.drop(deadline(number))
     assert len(agenda._heap) < 100
     assert agenda.next_ms() == 5
-
-
-# --- routes for programs ------------------------------------------------------------------------
-
-
-def test_programs_ask_for_routes_and_get_what_the_server_said() -> None:
-    _, (a, m, b) = chain("a", "m", "b")
-    assert a.do(RequestRoutes(uid(1), FST, 0, b.key)) is CommandFault.INVALID_AMOUNT
-    edges = ((a.key, m.key),) * (ROUTE_EXCLUDED_MAX + 1)
-    assert a.do(RequestRoutes(uid(1), FST, 5, b.key, edges)) is CommandFault.LIMIT_REACHED
-    assert a.do(RequestRoutes(uid(1), FST, 5, b.key, edges[:1])) is None
-    question = a.questions[-1]
-    assert (question.request_id, question.amount, question.exclude_edges) == (
-        uid(1),
-        5,
-        ((a.key, m.key),),
-    )
-    answer_routes(a, (part(a, m, b, amount=5, fee=1),))
-    route = ((a.key, m.key, b.key), 5, 1)
-    assert a.notices[-1] == RoutesResult(uid(1), ((route,),))
-    answer_routes(a, (part(a, m, b, amount=3, fee=1),), code=4)
-    assert a.notices[-1] == RoutesResult(uid(1), ())
 
 
 # --- a cyclic payment ---------------------------------------------------------------------------

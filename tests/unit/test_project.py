@@ -15,6 +15,7 @@ import pytest
 
 from offset_engine.core import values
 from offset_engine.programs import VERSION
+from tests.covers import covers
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -76,6 +77,14 @@ def test_the_name_printed_is_never_somebody_elses_package() -> None:
     assert PROJECT["project"]["name"] == "offset-card"
     bad = re.compile("pip install " + "offset" + r"\b(?!-card)")
     assert [path for path in sources() if bad.search(text_of(path))] == []
+
+
+@covers("MOB-49")
+def test_one_package_serves_every_processor() -> None:
+    """Nothing of ours is compiled when it is built, so nobody chooses a binary."""
+    ours = [path for path in sources() if path.parts[len(ROOT.parts)].startswith("offset_")]
+    assert {path.suffix for path in ours} == {".py", ".md", ".tcss", ".typed"}
+    assert "hooks" not in PROJECT["tool"].get("hatch", {}).get("build", {})
 
 
 def test_textual_is_pinned_exactly_and_everything_has_a_reason() -> None:

@@ -5,7 +5,7 @@ import typing
 
 import pytest
 
-from offset_engine.core import api, app_codec, signing, token_channel, values
+from offset_engine.core import api, app_codec, payer, signing, token_channel, values
 from offset_engine.core import app_messages as m
 from offset_engine.core.app_session import PERMISSION_OF
 from tests.unit.test_protocol_document import Row, names, section, table, tables
@@ -29,6 +29,7 @@ INSIDE = {
         api.CurrencyReport,
         api.TermsReport,
         api.PayReport,
+        api.PartReport,
         api.InvoiceReport,
         api.PendingReport,
         api.HistoryEntry,
@@ -41,6 +42,8 @@ INSIDE = {
         values.NamedAddress,
         values.RelayAddress,
         values.Rate,
+        api.RoutesChoice,
+        payer.PlannedPart,
     )
 }
 

@@ -19,10 +19,15 @@ from offset_engine.core import (
     friend_links,
     index,
     index_session,
+    inquiring,
     link,
     noise,
-    paying,
     relay_limits,
+    route_memory,
+    route_planning,
+    route_search,
+    route_terms,
+    searching,
     signing,
     values,
 )
@@ -165,7 +170,10 @@ def test_every_limit_of_a_server_is_listed_with_its_default(heading: str, kind: 
 
 MODULES = {
     module.__name__.rpartition(".")[2]: module
-    for module in (codec, framing, friend_links, index_session, link, noise, paying)
+    for module in (
+        *(codec, framing, friend_links, index_session, inquiring, link, noise),
+        *(route_memory, route_planning, route_search, route_terms, searching),
+    )
 }
 
 

@@ -7,6 +7,7 @@ from offset_engine.core.api import (
     CommitInvoice,
     Connections,
     DisputeFriend,
+    PartReport,
     Pay,
     RegisterCommit,
     ServerReport,
@@ -203,6 +204,7 @@ def test_a_payment_shows_its_fee_planned_or_sent(is_confirmed: bool) -> None:
     shown = pay_report(a.intent(wish(1)))
     assert shown.stage is (PayStage.SENDING if is_confirmed else PayStage.FEE_TO_CONFIRM)
     assert (shown.fee, shown.max_fee, shown.parts) == (2, 9, 1)
+    assert shown.ways == (PartReport(m.key, 1, 5, 2),)
     assert not shown.is_safe_to_retry
     assert shown.created_ms == a.env.wall_ms
     assert shown.ended_ms is None

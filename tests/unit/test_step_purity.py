@@ -23,7 +23,10 @@ from offset_engine.core.api import (
     DisputeFriend,
     EnableFriend,
     ForgetPay,
+    OpenFriendCurrency,
     Pay,
+    Rebalance,
+    Reconnect,
     RegisterCommit,
     RemoveFriend,
     RemoveFriendCurrency,
@@ -47,6 +50,7 @@ from offset_engine.core.events import (
 from offset_engine.core.friend import Queue
 from offset_engine.core.messages import InconsistencyMessage, ResetTerms
 from offset_engine.core.node import MessageArrived, step
+from offset_engine.core.payer import PayStage
 from offset_engine.core.report import friend_report, report
 from offset_engine.core.signing import Invoice
 from offset_engine.core.state import Agenda, NodeState
@@ -154,6 +158,7 @@ def scenario() -> list[WatchedCard]:
     wires.run()
     with_index(a)
     _pay_in_parts(wires, (a, m, n, b))
+    _rebalance(wires, (a, m, n, b))
     _primitives(wires, (a, m, b))
     _settings(wires, (a, m, b))
     _trouble(wires, (a, m, n, b))
@@ -177,6 +182,27 @@ def _pay_in_parts(wires: Wires, cards: tuple[WatchedCard, ...]) -> None:
     a.pass_time(60_000)
     assert a.do(Pay(wish(3), new_invoice(b, 5, 3), 5), CancelPay(wish(3))) is None
     a.do(RequestRoutes(uid(9), FST, 5, b.key))
+
+
+def _rebalance(wires: Wires, cards: tuple[WatchedCard, ...]) -> None:
+    """Once round, and once in vain; where it failed is remembered, and cleared by a payment."""
+    a, m, n, b = cards
+    assert a.do(Rebalance(wish(4), FST, 3, m.key, None, 5), Reconnect()) is None
+    answer_routes(a, (part(a, m, b, n, a, amount=3),))
+    wires.run()
+    assert a.intent(wish(4)).stage is PayStage.PAID
+    assert b.do(CloseFriendCurrency(n.key, FST)) is None
+    assert a.do(Rebalance(wish(5), FST, 3, m.key, None, 5)) is None
+    answer_routes(a, (part(a, m, b, n, a, amount=3),))
+    wires.run()
+    assert a.state.penalties
+    assert a.do(CancelPay(wish(5))) is None
+    assert b.do(OpenFriendCurrency(n.key, FST)) is None
+    assert a.do(Pay(wish(6), new_invoice(b, 3, 6), 0)) is None
+    answer_routes(a, code=1)
+    answer_routes(a, (part(a, m, b, amount=3),))
+    wires.run()
+    assert (FST, m.key, b.key) not in a.state.penalties
 
 
 def _primitives(wires: Wires, cards: tuple[WatchedCard, ...]) -> None:

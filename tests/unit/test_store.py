@@ -289,8 +289,11 @@ def test_a_closed_store_says_so(store):
 
 FORGOTTEN = {
     "Friend": {"link_id", "is_online", "wants_token", "unreadable_ms"},
-    "Intent": {"question", "setback", "is_direct_tried"},
-    "NodeState": {"questions", "agenda"},
+    "Intent": {
+        *("question", "setback", "is_direct_tried"),
+        *("misses", "avoided", "is_bold", "wants_other_server"),
+    },
+    "NodeState": {"questions", "inquiries", "agenda"},
 }
 """What a restart forgets. Any other field must be in `rich_state` with a value of its own."""
 
@@ -639,6 +642,9 @@ def state_of_version(version):
     if version < 2:
         for friend in state.friends.values():
             friend.imported = ()
+    if version < 3:
+        state.penalties = {}
+        state.intents = {key: it for key, it in state.intents.items() if it.cycle is None}
     return state
 
 

@@ -136,6 +136,15 @@ def test_names_that_look_alike_have_one_skeleton(name: str) -> None:
     assert skeleton(name) == skeleton("Bob")
 
 
+def test_an_ordinary_name_is_shown_as_it_is_and_its_skeleton_is_its_letters() -> None:
+    every = "".join(map(chr, range(0x20, 0x7F)))
+    assert safe(every, len(every)) is every
+    assert safe(every, len(every) - 1).endswith("…")
+    # Letters and digits are left, small, and those that look alike as one of them: 0 o, 1 i | l.
+    letters = "abcdefghljklmnopqrstuvwxyz"
+    assert skeleton(every) == f"ol23456789{letters}{letters}l"
+
+
 def test_names_that_look_different_have_not() -> None:
     names = ["Bob", "Rob", "Bobby", "!!!", "???", "日本", "日木", ""]
     assert len({skeleton(name) for name in names}) == len(names)
