@@ -18,7 +18,7 @@ _ID = re.compile(r"(PT|NT)\d{2}|[A-Z]{3}-\d{2}")
 
 _WANTED: Final[dict[str, tuple[int, ...]]] = {
     "PT": tuple(range(1, 83)),
-    "NT": (*range(1, 61), 62, 63, 64, *range(66, 80), 81, 82),
+    "NT": (*range(1, 80), 81, 82),
     "PAY-": tuple(range(1, 28)),
     "PRV-": tuple(range(1, 8)),
     "MGR-": tuple(range(1, 13)),

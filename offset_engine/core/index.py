@@ -177,6 +177,12 @@ class IndexServer:
             case _:
                 assert_never(message)
 
+    def too_busy(self, conn: int, request: RoutesRequest, now_ms: int) -> list[Effect]:
+        """The answer to a question that nobody has time for."""
+        if conn not in self._connections:
+            return []
+        return [Send(conn, self._response(request, RouteCode.BUSY, 0, (), now_ms))]
+
     def malformed(self, conn: int) -> list[Effect]:
         """Something arrived on `conn` that is no message of a node."""
         return self._close(conn, CloseCode.PROTOCOL, "unreadable message")
@@ -289,6 +295,16 @@ class IndexServer:
 
     def _routes(self, peer: PublicKey, request: RoutesRequest, now_ms: int) -> RoutesResponse:
         code, reachable, choices = self._answer(peer, request, now_ms)
+        return self._response(request, code, reachable, choices, now_ms)
+
+    def _response(
+        self,
+        request: RoutesRequest,
+        code: RouteCode,
+        reachable: int,
+        choices: tuple[RouteChoice, ...],
+        now_ms: int,
+    ) -> RoutesResponse:
         self._answers[code] += 1
         age_s = min((now_ms - self._started_ms) // 1000, U32_MAX)
         return RoutesResponse(request.request_id, code, reachable, age_s, choices)

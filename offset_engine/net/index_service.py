@@ -1,5 +1,8 @@
 """The index server behind sockets: the pure `core.index` and its driver, for nodes and other servers.
 
+Questions for routes wait in `net.questions`, one search at a time with time for everybody else in between:
+updates, ticks and pings never wait for more than one search.
+
 Source: PROTOCOL.md, "Index servers".
 """
 
@@ -24,10 +27,11 @@ from offset_engine.core.index import (
     IndexStats,
     PeerStats,
 )
-from offset_engine.core.messages import IndexPeerMessage, TimeHash
+from offset_engine.core.messages import IndexPeerMessage, RoutesRequest, TimeHash
 from offset_engine.core.route_terms import GraphEngine
 from offset_engine.core.values import PublicKey
 from offset_engine.errors import DecodeError
+from offset_engine.net.questions import Questions
 from offset_engine.net.services import Alarm, Clients
 from offset_engine.net.transport import PURPOSE_INDEX, Connection, Endpoint
 
@@ -58,6 +62,7 @@ class IndexService:
         self._late_ticks: dict[int, TimeHash] = {}  # for clients that have not read the last one
         self._encoded: tuple[IndexPeerMessage, bytes] | None = None
         """The last message to a server: the next server often gets the same one."""
+        self._questions = Questions(self._now_ms, self._answer, self._refuse)
         self._alarm = Alarm(self._now_ms, self._core.deadline_ms, self._on_deadline)
         self.links_changed = anyio.Event()
         """Set, and replaced, when a link to another server came up or ended."""
@@ -89,8 +94,10 @@ class IndexService:
         self._perform(self._core.shut_down())
 
     async def run(self) -> None:
-        """Keep the deadlines of the core, forever."""
-        await self._alarm.run()
+        """Keep the deadlines of the core and answer questions, forever."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._questions.run)
+            await self._alarm.run()
 
     async def serve(self, connection: Connection) -> None:
         """Serve one node until its connection has ended."""
@@ -103,6 +110,7 @@ class IndexService:
         finally:
             self._clients.remove(conn)
             self._late_ticks.pop(conn, None)
+            self._questions.forget(conn)
             self._perform(self._core.closed(conn))
 
     def _received(self, conn: int, payload: bytes) -> None:
@@ -111,8 +119,16 @@ class IndexService:
         except DecodeError:
             self._perform(self._core.malformed(conn))
             return
-        if message is not None:
+        if isinstance(message, RoutesRequest):
+            self._questions.put(conn, message)
+        elif message is not None:
             self._perform(self._core.received(conn, message, self._now_ms()))
+
+    def _answer(self, conn: int, question: RoutesRequest) -> None:
+        self._perform(self._core.received(conn, question, self._now_ms()))
+
+    def _refuse(self, conn: int, question: RoutesRequest) -> None:
+        self._perform(self._core.too_busy(conn, question, self._now_ms()))
 
     def _is_behind(self, conn: int) -> bool:
         connection = self._clients.get(conn)

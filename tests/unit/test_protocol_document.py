@@ -63,6 +63,7 @@ from offset_engine.core.values import (
     Signature,
     Uid,
 )
+from offset_engine.net import questions
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "offset_engine" / "PROTOCOL.md").read_text()
@@ -172,7 +173,7 @@ MODULES = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         *(codec, framing, friend_links, index_session, inquiring, link, noise),
-        *(route_memory, route_planning, route_search, route_terms, searching),
+        *(questions, route_memory, route_planning, route_search, route_terms, searching),
     )
 }
 
