@@ -37,6 +37,19 @@ _STRANGERS: Final = (
     (b"OFFSEAL", "something sealed by a newer version", "install that version"),
 )
 """Files we write that are not small text files: how they begin, what they are, what they are good for."""
+_PICTURES: Final = (
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"GIF8", "GIF"),
+    (0, b"BM", "BMP"),
+    (4, b"ftyp", "HEIC or AVIF"),
+    (8, b"WEBP", "WebP"),
+)
+"""Pictures people may try, because a QR code can be in them: (where, what is there, which kind)."""
+_NO_CAMERA: Final = (
+    "QR codes in pictures are not read here: read it with a phone and paste the text that is in it, or ask for"
+    " the text or the file itself"
+)
 _SECRET_MODE: Final = 0o600
 _PUBLIC_MODE: Final = 0o644
 _TEMPORARY: Final = re.compile(r"\.offset-[0-9a-f]{16}\.tmp")
@@ -98,11 +111,18 @@ def read_file(path: Path | str) -> str:
         if raw.startswith(start):
             raise OtherFileError(path, what, use)
     if len(raw) > FILE_BYTES_MAX:
-        raise FileError(f"{path}: this is not one of our files: it is longer than 64 KiB")
+        raise FileError(f"{path}: {_not_ours(raw, 'it is longer than 64 KiB')}")
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise FileError(f"{path}: this is not one of our files: it is not UTF-8 text") from None
+        raise FileError(f"{path}: {_not_ours(raw, 'it is not UTF-8 text')}") from None
+
+
+def _not_ours(raw: bytes, why: str) -> str:
+    for at, sign, kind in _PICTURES:
+        if raw[at : at + len(sign)] == sign:
+            return f"this is a picture ({kind}). {_NO_CAMERA}"
+    return f"this is not one of our files: {why}"
 
 
 def _ordinary(path: Path) -> BinaryIO:

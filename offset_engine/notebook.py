@@ -6,7 +6,8 @@ per card, written whole. Every list is limited: the oldest entry goes first.
 Source: PROTOCOL.md, "Files"; issue of the app, "Screens".
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import field, replace
 from typing import Final, TypeVar
 
 from offset_engine.core.values import (
@@ -68,6 +69,14 @@ class Notebook:
     """Payments whose commit the owner says was handed over."""
     answered: tuple[AnsweredInvite, ...] = ()
     """Invites that are used up."""
+    _limits: dict[tuple[PublicKey, Currency], int] = field(init=False, repr=False, compare=False)
+    _texts: dict[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Screens ask once per row; the first of several entries about one thing counts."""
+        limits = {(one.friend, one.currency): one.limit for one in reversed(self.told)}
+        object.__setattr__(self, "_limits", limits)
+        object.__setattr__(self, "_texts", dict(reversed(self.notes)))
 
     def with_invite(self, sent: SentInvite) -> "Notebook":
         """Remember an invite until its answer comes."""
@@ -97,14 +106,11 @@ class Notebook:
 
     def told_by(self, friend: PublicKey, currency: Currency) -> int | None:
         """The limit a friend said they grant us, in credits; None if they did not say."""
-        return next(
-            (one.limit for one in self.told if (one.friend, one.currency) == (friend, currency)),
-            None,
-        )
+        return self._limits.get((friend, currency))
 
     def note(self, about: str) -> str:
         """The private note on a payment or invoice; "" if there is none."""
-        return next((text for known, text in self.notes if known == about), "")
+        return self._texts.get(about, "")
 
     def with_note(self, about: str, text: str) -> "Notebook":
         """Write, change or (with "") remove a note."""
@@ -128,13 +134,13 @@ class Notebook:
 def merged(before: Notebook, after: Notebook, now: Notebook) -> Notebook:
     """What is to be kept when one program changed `before` to `after` while another wrote `now`.
 
-    What either added stays, what either removed goes.
+    What either added stays, what either removed goes; where both said something about one thing, `after` counts.
     """
     return Notebook(
         _merged(before.invites, after.invites, now.invites)[-SENT_INVITES_MAX:],
-        _merged(before.told, after.told, now.told)[-TOLD_MAX:],
-        _merged(before.notes, after.notes, now.notes)[-NOTES_MAX:],
-        _merged(before.holds, after.holds, now.holds)[-HOLDS_MAX:],
+        _newest(_merged(before.told, after.told, now.told), _told_about)[-TOLD_MAX:],
+        _newest(_merged(before.notes, after.notes, now.notes), _noted_about)[-NOTES_MAX:],
+        _newest(_merged(before.holds, after.holds, now.holds), _held)[-HOLDS_MAX:],
         _merged(before.handed, after.handed, now.handed)[-NOTES_MAX:],
         _merged(before.answered, after.answered, now.answered)[-ANSWERED_INVITES_MAX:],
     )
@@ -145,6 +151,24 @@ def _merged(before: tuple[_T, ...], after: tuple[_T, ...], now: tuple[_T, ...]) 
     kept = tuple(one for one in now if one in wanted or one not in known)
     present = set(kept)
     return kept + tuple(one for one in after if one not in known and one not in present)
+
+
+def _newest(items: tuple[_T, ...], about: Callable[[_T], object]) -> tuple[_T, ...]:
+    """The last item about each thing, in the order they stand."""
+    last = {about(item): at for at, item in enumerate(items)}
+    return tuple(item for at, item in enumerate(items) if last[about(item)] == at)
+
+
+def _told_about(told: Told) -> object:
+    return told.friend, told.currency
+
+
+def _noted_about(note: tuple[str, str]) -> object:
+    return note[0]
+
+
+def _held(hold: Hold) -> object:
+    return hold.invoice_id
 
 
 def to_json(book: Notebook) -> str:

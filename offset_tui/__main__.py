@@ -11,7 +11,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     if cli.is_app(argv):
-        return cli.app(cli.parser(), argv)
+        return cli.app(cli.parser(takes_file=True), argv)
     try:
         # Only here: the app is on the screen sooner without them.
         from offset_tui import subcommands  # noqa: PLC0415

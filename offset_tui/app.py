@@ -19,16 +19,16 @@ from textual import events, work
 from textual.binding import BindingType
 from textual.command import Provider
 from textual.filter import LineFilter
+from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
-from offset_engine.client import FriendReport, NodeReport
 from offset_engine.errors import OffsetError
-from offset_engine.files import Artifact
+from offset_engine.files import Artifact, RemoteCard
 from offset_engine.text import safe
-from offset_tui import needs, reviews, staying, themes
-from offset_tui.dialogs.base import Confirm, Notice
+from offset_tui import needs, other_cards, reviews, status, staying, themes
+from offset_tui.dialogs.base import Confirm, Following, Notice
 from offset_tui.dialogs.importing import ImportDialog
 from offset_tui.dialogs.pick import Decide, Pick
 from offset_tui.doors import AppOptions, CardDoor, CardKind, OpenCard
@@ -37,7 +37,9 @@ from offset_tui.inbox import LOOK_EVERY_S
 from offset_tui.keymap import GLOBAL, TABS
 from offset_tui.screens.base import CardScreen
 from offset_tui.screens.unlock import LockingApp, lock, open_with_passphrase
-from offset_tui.session import READ_ONLY, Session, Snapshot, wall_ms
+from offset_tui.session import READ_ONLY, Session, wall_ms
+from offset_tui.widgets import scroll_bar
+from offset_tui.widgets.plain import PlainSigns
 
 _SIGNS_OF_SOMEBODY: Final = (
     events.Key,
@@ -82,15 +84,18 @@ class OffsetApp(LockingApp):
     TITLE = "Offset"
     # Whole paths: a subclass elsewhere finds them too.
     CSS_PATH: ClassVar[list[str | PurePath]] = [
-        _STYLES / f"{name}.tcss" for name in ("app", "people", "setup", "money", "demo")
+        _STYLES / f"{name}.tcss" for name in ("app", "people", "sides", "setup", "money", "demo")
     ]
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
     MODES: ClassVar = {mode: _screen(mode) for _, mode, _ in TABS}
     DEFAULT_MODE = "home"
     BINDINGS: ClassVar[list[BindingType]] = [key.binding() for key in GLOBAL]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 - as Textual declares it
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Textual declares it
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012 - as Textual declares it
+
+    ansi_theme_dark = Reactive(themes.terminal(themes.DARK), init=False)
+    ansi_theme_light = Reactive(themes.terminal(themes.LIGHT), init=False)
 
     def __init__(
         self,
@@ -109,15 +114,18 @@ class OffsetApp(LockingApp):
         self.connection_trouble = ""
         self._house: Housekeeping | None = None
         self._asked_to_stay: set[str] = set()
+        self._given = list(self.options.given)
+        self._has_opened_others = False
         self.idle_clock = time.monotonic
         for theme in themes.ALL:
             self.register_theme(theme)
         self.theme = os.environ.get("TEXTUAL_THEME", "offset-dark")
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """The theme without colours takes also those away that say owed and owing."""
-        filters = super().get_line_filters()
-        return [*filters, themes.WithoutHue()] if self.theme == themes.MONO.name else filters
+        """What is done to every line drawn: greys for colours, plain signs for others."""
+        is_grey = self.no_color or self.theme == themes.MONO.name
+        found = themes.filters(super().get_line_filters(), self.current_theme, is_grey=is_grey)
+        return [*found, PlainSigns()] if self.options.is_ascii else found
 
     # --- cards ----------------------------------------------------------------------------------
 
@@ -150,11 +158,13 @@ class OffsetApp(LockingApp):
         elif any(card.is_enabled for card in await self.door.cards()):
             self.action_switch_card()
         else:
-            self.set_up()
+            given = self.take_given()
+            self.set_up(given[0] if given else None)
 
     def on_mount(self) -> None:
         """Open the first card once the first screen is painted."""
         self.set_class(self.options.is_ascii, "-ascii")
+        scroll_bar.choose(is_ascii=self.options.is_ascii)
         if self.options.keys:
             self.set_keymap(dict(self.options.keys))
         self.call_after_refresh(self._start)
@@ -185,7 +195,21 @@ class OffsetApp(LockingApp):
                 self.put_away_other_sections()
         self.show_everywhere()
         self._ask_to_stay_online(card)
+        if goes_home and self._given:
+            self.run_worker(self.review(self.take_given()), group="import")
+        self._open_others()
         return True
+
+    def take_given(self) -> list[Artifact]:
+        """What the command line named, to be reviewed once."""
+        found, self._given = self._given, []
+        return found
+
+    @work(group="others")
+    async def _open_others(self) -> None:
+        if not self._has_opened_others:
+            self._has_opened_others = True
+            await other_cards.open_others(self)
 
     async def close_card(self) -> None:
         """Take the open card offline and show none.
@@ -239,20 +263,23 @@ class OffsetApp(LockingApp):
         try:
             if self._house.is_time_to_lock:
                 await lock(self, says_why=False)
+            await self.read_notebook()
             if self._house is not None:
                 await self._house.look_into_inbox()
         except OffsetError as problem:
             self._house_trouble(problem)
 
     def show_everywhere(self) -> None:
-        """Draw the latest picture on every screen of the section shown."""
+        """Draw the latest picture on every screen of the section shown, and what follows it above them."""
         for screen in self.screen_stack:
-            if isinstance(screen, CardScreen):
+            if isinstance(screen, CardScreen | Following):
                 screen.refresh_view()
 
     def card_died(self, name: str, reason: str) -> None:
-        """The node of the open card stopped by itself: nothing on screen is true any more."""
-        if self.has_session and self.session.name == name:
+        """The node of a card stopped by itself: if it is the one shown, nothing on screen is true any more."""
+        if self.has_session and self.session.name != name:
+            self.tell(f"{safe(name, 24)} has stopped: {safe(reason, 300)}", is_error=True)
+        elif self.has_session:
             text = (
                 f"{safe(reason, 400)}\n\nNothing was lost: everything is saved before it is sent."
                 "\nThe app closes now; start it again to go on."
@@ -269,11 +296,11 @@ class OffsetApp(LockingApp):
                 self._follow()
             self.show_everywhere()
 
-    def set_up(self) -> None:
-        """Guide somebody who has no card yet."""
+    def set_up(self, given: Artifact | None = None) -> None:
+        """Guide somebody who has no card yet, or wants one more; with what they were given, if anything."""
         from offset_tui.screens.setup import SetupScreen  # noqa: PLC0415 - only at the first start
 
-        self.push_screen(SetupScreen())
+        self.push_screen(SetupScreen(given))
 
     def banner(self) -> Iterable[Widget]:
         """What stands above the body of every screen."""
@@ -287,30 +314,7 @@ class OffsetApp(LockingApp):
 
     def status_parts(self) -> list[tuple[str, str]]:
         """What the line above the keys says, most important first."""
-        session = self.session
-        snapshot = session.snapshot
-        dot = "*" if self.options.is_ascii else "●"
-        ring = "o" if self.options.is_ascii else "○"
-        if self.connection_trouble:
-            parts = [(f"{ring} {safe(self.connection_trouble, 50)}", "bold red")]
-        elif _is_online(snapshot.report):
-            parts = [(f"{dot} online", "green")]
-        else:
-            parts = [(f"{ring} offline", "yellow")]
-        count = len(needs.of(session))
-        if count:
-            parts.append((f"{count} need{'s' if count == 1 else ''} you", "bold yellow"))
-        parts += _server_parts(snapshot.report)
-        friends = [one for one in snapshot.report.friends if one.is_enabled]
-        online = sum(1 for one in friends if one.is_online)
-        parts.append((f"friends {online}/{len(friends)}", ""))
-        moving = _pending(snapshot)
-        if moving:
-            parts.append((f"{moving} pending", ""))
-        if self.options.is_read_only:
-            parts.append(("read-only", "bold"))
-        parts.append((safe(session.name, 24), "dim"))
-        return parts
+        return status.parts(self)
 
     # --- keys that work everywhere --------------------------------------------------------------
 
@@ -388,6 +392,10 @@ class OffsetApp(LockingApp):
             if picked is None:
                 return
             chosen = found[int(picked)]
+        await self.read_notebook()
+        if isinstance(chosen.content, RemoteCard):
+            self.set_up(chosen)
+            return
         screen = reviews.screen_for(chosen.content)
         if screen is None:
             self.push_screen(
@@ -400,6 +408,14 @@ class OffsetApp(LockingApp):
         await self.push_screen(screen)
         for warning in chosen.warnings:
             self.tell(warning, is_error=True)
+
+    async def read_notebook(self) -> None:
+        """Know what another program noted meanwhile, like an invite made by `offset share`."""
+        try:
+            if self.has_session and await self.session.read_notebook():
+                self.show_everywhere()
+        except OffsetError as problem:
+            self.tell(str(problem), is_error=True)
 
     def action_next_need(self) -> None:
         """Go on with what needs the owner most."""
@@ -443,8 +459,10 @@ class OffsetApp(LockingApp):
             self.exit()
             return
         session = self.session
+        others = await other_cards.going_offline(self)
         if session.card.is_attached or session.card.kind is CardKind.REMOTE:
-            question = "The card goes on running in the background. Close the app?"
+            goes_on = "The card goes on running in the background."
+            question = f"{' '.join(one for one in (goes_on, others) if one)} Close the app?"
             if await self.push_screen_wait(Confirm("Leave", question, "Close", "y")):
                 self.exit()
             return
@@ -453,9 +471,9 @@ class OffsetApp(LockingApp):
             ("offline", "Go offline: nobody can pay through or to this card until it runs again"),
             ("running", "Leave it running in the background: payments go on"),
         ]
-        choice = await self.push_screen_wait(
-            Decide("Leave", _moving_sentence(session.snapshot), options)
-        )
+        moving = status.moving_sentence(session.snapshot)
+        question = "\n".join(one for one in (moving, others) if one)
+        choice = await self.push_screen_wait(Decide("Leave", question, options))
         if choice == "running" and self.options.is_read_only:
             self.tell(READ_ONLY, is_error=True)
         elif choice == "running":
@@ -479,33 +497,3 @@ class OffsetApp(LockingApp):
 
 def _kind_words(artifact: Artifact) -> str:
     return reviews.kind_of(artifact.content).value
-
-
-def _is_online(report: NodeReport) -> bool:
-    return any(_is_reachable(one) for one in report.friends) or bool(report.listening_relays)
-
-
-def _is_reachable(friend: FriendReport) -> bool:
-    return friend.is_enabled and friend.is_online
-
-
-def _server_parts(report: NodeReport) -> list[tuple[str, str]]:
-    relays, total = len(report.listening_relays), len(report.relays)
-    index, servers = int(report.connected_index is not None), len(report.index_servers)
-    return [
-        (f"relay {relays}/{total}", "" if relays or not total else "yellow"),
-        (f"index {index}/{servers}", "" if index or not servers else "yellow"),
-    ]
-
-
-def _pending(snapshot: Snapshot) -> int:
-    return sum(1 for pay in snapshot.pays if pay.ended_ms is None) + sum(
-        1 for invoice in snapshot.invoices if invoice.frozen
-    )
-
-
-def _moving_sentence(snapshot: Snapshot) -> str:
-    moving = _pending(snapshot)
-    if not moving:
-        return "Nothing is under way."
-    return f"{moving} payment{'s are' if moving > 1 else ' is'} under way."

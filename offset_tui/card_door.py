@@ -119,6 +119,11 @@ class ProcessDoor(StoreDoor):
         except OffsetError:
             return None
 
+    @property
+    def is_one_named(self) -> bool:
+        """See `CardDoor.is_one_named`: `--card` was given."""
+        return self._wanted is not None
+
     def set_events(self, events: DoorEvents) -> None:
         """See `CardDoor.set_events`."""
         loop, context = asyncio.get_running_loop(), contextvars.copy_context()

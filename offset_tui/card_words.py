@@ -13,7 +13,12 @@ def kind_words(card: CardInfo) -> str:
 
 
 def state_words(card: CardInfo, *, is_open: bool) -> tuple[str, str]:
-    """(words, style) of what it is doing."""
+    """(words, style) of what it is doing; a mark in front where something is to be looked at."""
+    words, style = _doing(card, is_open=is_open)
+    return (f"! {words}", "bold yellow") if card.warning and not card.problem else (words, style)
+
+
+def _doing(card: CardInfo, *, is_open: bool) -> tuple[str, str]:
     if card.problem:
         return "broken", "bold red"
     if is_open:

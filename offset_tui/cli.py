@@ -16,9 +16,18 @@ def is_app(argv: Sequence[str]) -> bool:
     for one in arguments:
         if one in _WITH_VALUE:
             next(arguments, None)
+        elif is_given(one):
+            continue
         elif not one.startswith("--") or one == "--help":
             return False
     return True
+
+
+def is_given(word: str) -> bool:
+    """Whether a word is something to open: a path or a text of ours. No command has such a name."""
+    return word.lower().startswith("offset1:") or (
+        not word.startswith("-") and any(sign in word for sign in "/\\.~")
+    )
 
 
 def command_in(argv: Sequence[str]) -> str | None:
@@ -52,10 +61,18 @@ def app(parser: Parser, argv: Sequence[str] | None) -> int:
         gc.enable()
 
 
-def parser() -> Parser:
-    """A parser with the flags of the app; they are kept as `app_NAME`."""
+def parser(*, takes_file: bool = False) -> Parser:
+    """A parser with the flags of the app; they are kept as `app_NAME`.
+
+    Args:
+        takes_file: whether a file or text to open may follow; there are no subcommands then.
+    """
     made = Parser("offset", "A credit card powered by trust between people. Alone: the app.")
+    made.set_defaults(app_given=None)
     _add_app_flags(made)
+    if takes_file:
+        what = "a file or text somebody gave you, to look at first"
+        made.add_argument("app_given", nargs="?", metavar="FILE", help=what)
     return made
 
 

@@ -18,6 +18,7 @@ from typing import Protocol
 from offset_engine.cards.settings import CardSettings
 from offset_engine.client import AppPermissions, Client, PublicKey
 from offset_engine.errors import OffsetError
+from offset_engine.files import Artifact, Servers, Ticket
 from offset_engine.notebook import Notebook
 
 
@@ -56,6 +57,8 @@ class CardInfo:
     """Of the node of a remote card."""
     problem: str = ""
     """Why it cannot be opened, as a sentence; empty if it can."""
+    warning: str = ""
+    """What is not as it should be although it can be used, as a sentence; empty if nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,8 @@ class AppOptions:
     """Nothing blinks or moves by itself, and news are shown twice a second at most."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """The user's own keys by the id of their action, as `user_keys.load` gives them."""
+    given: tuple[Artifact, ...] = ()
+    """What the command line named: reviewed once a card is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +200,18 @@ class Keeper(Protocol):
 
     @abstractmethod
     async def notebook(self, name: str) -> Notebook:
-        """What the owner wants remembered besides; an empty one where there is none."""
+        """What the owner wants remembered besides, as it is now; an empty one where there is none.
+
+        Other programs write it too, so it is asked for again and again: cheap while nothing changed.
+        """
 
     @abstractmethod
-    async def save_notebook(self, name: str, notebook: Notebook) -> None:
-        """Keep what was changed since it was read or kept last; what others changed meanwhile stays."""
+    async def save_notebook(self, name: str, before: Notebook, after: Notebook) -> Notebook:
+        """Keep what was changed between two states; what others changed meanwhile stays.
+
+        Returns:
+            What is kept now, with what others changed.
+        """
 
 
 class CardDoor(Keeper, Protocol):
@@ -214,6 +226,11 @@ class CardDoor(Keeper, Protocol):
     @abstractmethod
     def first(self) -> str | None:
         """The card asked for on the command line, else the one used last; None = show the list."""
+
+    @property
+    def is_one_named(self) -> bool:
+        """Whether one card was asked for by name: the others are left alone then."""
+        return False
 
     @abstractmethod
     def set_events(self, events: DoorEvents) -> None:
@@ -259,6 +276,10 @@ class CardDoor(Keeper, Protocol):
     @abstractmethod
     async def test(self, name: str, passphrase: str | None = None) -> AppPermissions:
         """Connect to a remote card and return what may be done with it."""
+
+    async def known_servers(self) -> tuple[Servers | Ticket, ...]:
+        """The list of servers on this computer; a door that has none has an empty one."""
+        return ()
 
     async def app_settings(self) -> AppSettings:
         """What was set for the app as a whole; a door that keeps nothing has the defaults."""

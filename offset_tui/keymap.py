@@ -153,6 +153,14 @@ PEOPLE: Final = (
         "Stop using the currency under the cursor.",
         is_shown=False,
     ),
+    Key(
+        "friend.rebalance",
+        "z",
+        "rebalance",
+        "Rebalance",
+        "Move what is owed towards zero, along a circle of friends.",
+        is_shown=False,
+    ),
     Key("friend.rename", "e", "edit", "Rename", "Call this friend something else.", is_shown=False),
     Key(
         "friend.relays",
@@ -195,6 +203,13 @@ PEOPLE: Final = (
         is_shown=False,
     ),
     Key("inconsistent.accept", "a", "accept", "Accept theirs", "Accept the friend's proposal."),
+    Key(
+        "inconsistent.tell",
+        "y",
+        "tell_friend",
+        "Tell them",
+        "Make a text to send to this friend: what differs, and what to press.",
+    ),
     Key(
         "form.submit",
         "ctrl+g",
@@ -241,6 +256,18 @@ MONEY: Final = (
         is_shown=False,
         is_for_typing=True,
     ),
+    Key(
+        "money.bills",
+        "B,ctrl+t",
+        "bills",
+        "Bills",
+        "Split a bill, and see who has paid their share.",
+        is_for_typing=True,
+    ),
+    Key("home.pending", "u", "pending", "Under way", "List everything that is frozen just now."),
+    Key("pending.next", "greater_than_sign", "turn(1)", "Next", "Show the next page."),
+    Key("pending.before", "less_than_sign", "turn(-1)", "Before", "Show the page before."),
+    Key("money.card", "K", "card", "Card", "Pay with another card.", is_shown=False),
     Key("money.earlier", "o", "earlier", "Earlier", "Open the earlier payment of this invoice."),
     Key("money.list", "down,j", "to_list", "List", "Go down to the list.", is_shown=False),
     Key("money.up", "up,k", "scroll_to(-1)", "Up", "Scroll up.", is_shown=False),
@@ -250,6 +277,21 @@ MONEY: Final = (
 
 
 NETWORK: Final = (
+    Key(
+        "network.reconnect",
+        "r",
+        "reconnect",
+        "Retry",
+        "Try servers and friends that are not reached now, instead of waiting.",
+    ),
+    Key(
+        "network.auto",
+        "a",
+        "auto",
+        "Auto",
+        "Add servers from the list on this computer.",
+        is_shown=False,
+    ),
     Key("network.run", "w", "run_servers", "Run own", "Run servers in this card, or stop them."),
     Key(
         "network.ways",
@@ -358,6 +400,13 @@ VILLAGE: Final = (
         is_shown=False,
         is_first=True,
     ),
+    Key(
+        "chat.read",
+        "o",
+        "read",
+        "Read",
+        "Open the message in full, with the text that came with it.",
+    ),
     Key("chat.write", "n", "write", "Write", "Write to a neighbour."),
     Key("chat.buy", "b", "buy", "Buy", "Ask a neighbour to sell you something."),
     Key("chat.copy", "y", "copy", "Copy", "Copy the text that came with it."),
@@ -369,6 +418,14 @@ WIDGETS: Final = (
     Key("table.up", "k", "cursor_up", "Up", "Move up.", is_shown=False),
     Key("table.first", "g,home", "scroll_top", "First", "Go to the first row.", is_shown=False),
     Key("table.last", "G,end", "scroll_bottom", "Last", "Go to the last row.", is_shown=False),
+    Key(
+        "table.open",
+        "enter",
+        "select_cursor",
+        "Open",
+        "Open the row under the cursor.",
+        is_shown=False,
+    ),
     Key("choice.next", "space,right", "turn(1)", "Choose", "Choose the next one."),
     Key("choice.before", "left", "turn(-1)", "Before", "Choose the one before.", is_shown=False),
 )

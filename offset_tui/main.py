@@ -8,13 +8,17 @@ import argparse
 import gc
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import platformdirs
 
+from offset_engine import files
 from offset_engine.cards import CardStore
+from offset_engine.disk import expanded
 from offset_engine.errors import FileError
+from offset_engine.files import Artifact
 from offset_engine.programs import logs
 from offset_engine.programs.arguments import EXIT_USAGE, UsageError
 from offset_tui.card_door import ProcessDoor
@@ -52,9 +56,24 @@ def run_app(args: argparse.Namespace) -> int:
     store = CardStore(None if args.app_store is None else Path(args.app_store))
     if args.app_card is not None:
         store.card(args.app_card)
-    options, log = options_of(args), log_path()
+    options, log = replace(options_of(args), given=given_in(args.app_given)), log_path()
     with logs.written_to("info", str(log)), faults_to_the_log():
         return _show(ProcessDoor(store, log.parent, args.app_card), options, log)
+
+
+def given_in(word: str | None) -> tuple[Artifact, ...]:
+    """What a file or text of the command line holds.
+
+    Raises:
+        FileError: there is nothing of ours in it.
+    """
+    if word is None:
+        return ()
+    is_text = word.lower().startswith("offset1:")
+    found = files.read_any(word) if is_text else files.load_any(expanded(word))
+    if not found:
+        raise FileError(f"{word[:60]}: there is nothing of ours in it")
+    return tuple(found)
 
 
 def options_of(args: argparse.Namespace) -> AppOptions:

@@ -386,7 +386,7 @@ def _now_words(number: int, pay: PayReport, decimals: int, now_ms: int) -> str:
         case 1:
             return f"{fee_words(pay.fee, pay.invoice, decimals)}: P agrees, x gives up"
         case 2:
-            return f"{_parts(pay.parts)} on the way, {duration(waited)}{_late(waited)}"
+            return f"{parts_words(pay.parts)} on the way, {duration(waited)}{_late(waited)}"
         case 4:
             return "give the commit to the seller: y shows it, h = it is done"
         case _:
@@ -408,7 +408,7 @@ def _done_words(number: int, pay: PayReport, decimals: int) -> str:
         case 1:
             return fee_words(pay.fee, pay.invoice, decimals)
         case 2:
-            return f"{_parts(pay.parts)} arrived" if pay.parts else "arrived"
+            return f"{parts_words(pay.parts)} arrived" if pay.parts else "arrived"
         case 3:
             return "it proves that the seller can collect"
         case 5:
@@ -418,7 +418,8 @@ def _done_words(number: int, pay: PayReport, decimals: int) -> str:
             return ""
 
 
-def _parts(parts: int) -> str:
+def parts_words(parts: int) -> str:
+    """`1 part`, `3 parts`."""
     return "1 part" if parts == 1 else f"{parts} parts"
 
 

@@ -65,7 +65,10 @@ def _commits(session: Session) -> list[Need]:
             _payment(one),
         )
         for one in session.snapshot.pays
-        if one.stage is PayStage.COMMITTED and one.payment_id.to_text() not in handed
+        if one.stage is PayStage.COMMITTED
+        and one.payment_id.to_text() not in handed
+        # A rebalancing is collected by the node itself.
+        and one.invoice.dest_public_key != session.public_key
     ]
 
 
@@ -93,6 +96,8 @@ def _collects(session: Session) -> list[Need]:
 def _friends(session: Session) -> list[Need]:
     found: list[Need] = []
     for one in session.snapshot.report.friends:
+        if one.is_consistent and not one.is_unreadable:
+            continue
         name = safe(one.name, 24)
         if not one.is_consistent:
             found.append(
@@ -100,7 +105,7 @@ def _friends(session: Session) -> list[Need]:
                     one.public_key.to_text(), f"{name}: balances disagree", _friend(one.public_key)
                 )
             )
-        elif one.is_unreadable:
+        else:
             found.append(
                 Need(
                     one.public_key.to_text(),

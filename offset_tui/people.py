@@ -22,6 +22,7 @@ from offset_engine.client import (
     PublicKey,
     Rate,
     Record,
+    RelayAddress,
     TermsReport,
 )
 from offset_engine.text import (
@@ -388,6 +389,17 @@ def spark(amounts: tuple[int, ...], *, is_ascii: bool = False) -> str:
 def card_words(key: PublicKey, words: str) -> str:
     """The line under a shared card."""
     return f"{fingerprint(key)} · {words}"
+
+
+def relay_changes(
+    before: Iterable[RelayAddress], after: Iterable[RelayAddress]
+) -> tuple[tuple[str, RelayAddress], ...]:
+    """What becomes of each relay: `stays`, `new` or `goes`, in the new order, those that go last."""
+    old, new = tuple(before), tuple(after)
+    return (
+        *(("stays" if one in old else "new", one) for one in new),
+        *(("goes", one) for one in old if one not in new),
+    )
 
 
 def server_words(address: str) -> str:

@@ -35,6 +35,9 @@ LASTING: Final = (
 HOLDING: Final = (("collect at once", 0), ("hold 3 days", 3), ("hold 14 days", 14))
 """The return policy: what its owner means to do with a good commit, and for how many days."""
 HOLD_DAYS_MAX: Final = 3_650
+_GREEN: Final = "bold green"
+_YELLOW: Final = "bold yellow"
+_RED: Final = "bold red"
 
 
 # --- the form -----------------------------------------------------------------------------------
@@ -67,6 +70,32 @@ def payable(lines: Iterable[Line], currency: Currency) -> tuple[bool, int | None
     return bool(used), sum_of_told(used) if used else None, is_all_told
 
 
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """What a card can do about an invoice."""
+
+    words: str
+    rank: int = 2
+    """0 = it can pay, 1 = it may, 2 = nothing is known, 3 = it cannot, 4 = it cannot be used."""
+    is_usable: bool = True
+    """It can be opened at all."""
+
+
+def fitness(lines: Iterable[Line], currency: Currency, amount: int, decimals: int) -> Fitness:
+    """Whether a card can pay an amount, going by what its friends said."""
+    is_used, can_pay, is_all_told = payable(tuple(lines), currency)
+    if not is_used:
+        return Fitness(f"no friend of it uses {safe(currency)}", 3)
+    if can_pay is None:
+        return Fitness(f"uses {safe(currency)}; its friends did not say how much they allow", 1)
+    shown = f"can pay about {money_text(can_pay, currency, decimals)}"
+    if can_pay >= amount:
+        return Fitness(f"{shown}, enough", 0)
+    if is_all_told:
+        return Fitness(f"{shown}, too little", 3)
+    return Fitness(f"{shown}, perhaps more", 1)
+
+
 def echo(amount: int, currency: str, decimals: int, most: int | None) -> tuple[str, bool]:
     """The amount in words with what can come in.
 
@@ -78,8 +107,24 @@ def echo(amount: int, currency: str, decimals: int, most: int | None) -> tuple[s
         return f"{shown}; no friend of yours uses {safe(currency)} yet", True
     limit = format_amount(most, decimals)
     if amount > most:
-        return f"{shown}, but you can be paid up to {limit} only: the payment would fail", True
+        return f"{shown}, but you can be paid up to {limit} only: a payment would fail now", True
     return f"{shown}; you can be paid up to {limit}", False
+
+
+def beyond(amount: int, currency: str, decimals: int, most: int | None) -> str:
+    """What to know before asking for more than can come in; "" if it can."""
+    if most is None:
+        return (
+            f"No friend of yours uses {safe(currency)} yet. Nobody can pay this invoice before one"
+            " does."
+        )
+    if amount <= most:
+        return ""
+    now, asked = format_amount(most, decimals), money_text(amount, currency, decimals)
+    return (
+        f"You can be paid {now} now; this invoice of {asked} can only be paid if that grows: when"
+        " you trust friends with more, or have paid them. 5 shows them."
+    )
 
 
 def check_currency(typed: str) -> Currency:
@@ -172,6 +217,47 @@ def invoice_state(
     if known.expires_ms <= now_ms:
         return "expired, closes in a moment"
     return f"waiting, expires {relative(now_ms, known.expires_ms)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an invoice stands that is being handed over, for whoever waits beside it."""
+
+    title: str
+    """One line, the thing to read."""
+    next: str
+    """What to do."""
+    style: str = ""
+    is_taken: bool = False
+    """A buyer has it: nobody needs its text or code any more."""
+
+
+def standing(known: InvoiceReport | InvoiceRecord, now_ms: int, decimals: int) -> Standing:
+    """What has become of an invoice since it was handed out."""
+    invoice = known.invoice
+    amount = money_text(invoice.total_dest_payment, invoice.currency, decimals)
+    if isinstance(known, InvoiceRecord):
+        if known.is_paid:
+            got = money_text(known.received, invoice.currency, decimals)
+            return Standing(f"Collected: {got}", "Hand over the goods. q goes back.", _GREEN, True)
+        words = "Nobody can pay it any more. q goes back."
+        return Standing("Closed without payment", words, _RED, True)
+    if known.registered is not None:
+        words = "Nothing is collected yet: q goes back to the invoice, where Enter collects."
+        return Standing(GOOD, words, _GREEN, True)
+    if known.is_sealed:
+        words = "It cannot be collected without the commit: ask the buyer for it and paste it here."
+        return Standing(f"All of it is there: {amount} reserved", words, _YELLOW, True)
+    if known.frozen:
+        some = format_amount(known.frozen, decimals)
+        words = "The rest is on its way; nothing has to be done."
+        return Standing(f"Part of it is there: {some} of {amount} reserved", words, _YELLOW, True)
+    state = invoice_state(known, now_ms, None)
+    words = (
+        "Send it to the buyer. They pay it and send you a commit: paste that here or anywhere in the"
+        " app, and you are told whether the payment is good."
+    )
+    return Standing(f"{state[:1].upper()}{state[1:]}", words)
 
 
 def refund_words(known: InvoiceReport, name: str) -> str:

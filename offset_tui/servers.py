@@ -59,6 +59,8 @@ class ServerRow:
     """What went wrong last, safe to show; "" = nothing."""
     friends: int
     """Friends reached through the same relay; 0 for an index server."""
+    latency_ms: int | None = None
+    """How long it takes to answer, about; None = not connected, or not known yet."""
 
     @property
     def kind(self) -> str:
@@ -98,8 +100,11 @@ def _rows(
         one = known.get(place.public_key)
         state = ServerState.IDLE if one is None else one.state
         trouble = "" if one is None else safe(one.trouble, 255)
-        users = sum(1 for friend in report.friends if place.relay in friend.remote_relays)
-        found.append(ServerRow(is_relay, place, state, trouble, users if is_relay else 0))
+        relay = place.relay
+        users = sum(1 for friend in report.friends if relay in friend.remote_relays)
+        latency_ms = None if one is None else one.latency_ms
+        friends = users if is_relay else 0
+        found.append(ServerRow(is_relay, place, state, trouble, friends, latency_ms))
     return found
 
 
@@ -113,6 +118,13 @@ def state_words(state: ServerState) -> tuple[str, str]:
         ServerState.IDLE: "dim",
     }[state]
     return SERVER_STATES[state], style
+
+
+def latency_words(row: ServerRow) -> str:
+    """`12 ms`; "" where there is nothing to say."""
+    if row.latency_ms is None:
+        return ""
+    return "under 1 ms" if row.latency_ms == 0 else f"{row.latency_ms} ms"
 
 
 def why_kept(row: ServerRow, report: NodeReport) -> str:
@@ -177,12 +189,13 @@ def served_sentence(text_address: str) -> str:
 
 def words_of(content: Servers | Ticket) -> str:
     """A pasted text in a line or two: addresses and keys."""
-    lines = [
-        f"{_roles(is_relay=is_relay, is_index=is_index)} {safe(place.address, 40)}"
-        f" · {fingerprint(place.public_key)}"
-        for place, is_relay, is_index in roles(content)
-    ]
-    return "\n".join(lines)
+    return "\n".join(place_words(*one) for one in roles(content))
+
+
+def place_words(place: RelayAddress, is_relay: bool, is_index: bool) -> str:  # noqa: FBT001 - as in `roles`
+    """`relay 127.0.0.1:3000 · wjsd-2zwg`."""
+    what = _roles(is_relay=is_relay, is_index=is_index)
+    return f"{what} {safe(place.address, 40)} · {fingerprint(place.public_key)}"
 
 
 def _roles(*, is_relay: bool, is_index: bool) -> str:

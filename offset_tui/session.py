@@ -30,6 +30,7 @@ from offset_engine.errors import OffsetError
 from offset_engine.files import Artifact
 from offset_engine.notebook import Notebook
 from offset_tui.doors import Keeper, OpenCard
+from offset_tui.roster import Roster
 
 LOOK_PAUSE_S: Final = 0.1
 """Shortest time between two looks at the node."""
@@ -86,6 +87,7 @@ class Session:
     """What came into the watched folder and was not looked at yet, by file name."""
     is_read_only: bool = False
     """Whether settings and notebook must stay as they are."""
+    _roster: Roster | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     async def of(
@@ -120,6 +122,15 @@ class Session:
     def decimals(self, currency: Currency) -> int:
         """Digits after the point this card shows for a currency."""
         return self.settings.decimals_of(currency)
+
+    @property
+    def roster(self) -> Roster:
+        """Everybody in the picture, with what friends said they grant."""
+        now, book = self._roster, self.notebook
+        if now is None or now.report is not self.snapshot.report or now.notebook is not book:
+            self._roster = Roster(self.snapshot.report, book, now)
+            return self._roster
+        return now
 
     async def look(self) -> Snapshot:
         """Take a new picture.
@@ -198,14 +209,27 @@ class Session:
             await self.save_settings(changed)
 
     async def save_notebook(self, notebook: Notebook) -> None:
-        """Keep a changed notebook.
+        """Keep a notebook changed from the one there is now; what other programs wrote meanwhile stays.
 
         Raises:
             OffsetError: it cannot be written, or must not; the old one stays.
         """
         self._need_change()
-        await self.door.save_notebook(self.name, notebook)
-        self.notebook = notebook
+        self.notebook = await self.door.save_notebook(self.name, self.notebook, notebook)
+
+    async def read_notebook(self) -> bool:
+        """Read again what another program may have written: an invite, an answer, a note.
+
+        Returns:
+            Whether it is another one now.
+
+        Raises:
+            OffsetError: it cannot be read; the old one stays.
+        """
+        found = await self.door.notebook(self.name)
+        is_changed = found != self.notebook
+        self.notebook = found
+        return is_changed
 
     def _need_change(self) -> None:
         if self.is_read_only:

@@ -4,8 +4,9 @@ Amounts are credits; balances are from our side, positive = the friend owes us.
 Source: tui.md §8; design R8.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from offset_engine.activity import names_of
 from offset_engine.client import (
@@ -77,9 +78,28 @@ class Net:
     """None = no friend through whom something can pass said what they grant."""
 
 
-def friend_names(report: NodeReport) -> dict[PublicKey, str]:
+def friend_names(report: NodeReport) -> Mapping[PublicKey, str]:
     """What to call each friend: the name, with the fingerprint where two look alike or there is none."""
-    return names_of(report)
+    return _names(_Same(report))
+
+
+class _Same:
+    """A report that is equal only to itself, so that looking one up does not look at every friend."""
+
+    def __init__(self, report: NodeReport) -> None:
+        self.report = report
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.report is self.report
+
+    def __hash__(self) -> int:
+        return id(self.report)
+
+
+@lru_cache(maxsize=4)
+def _names(same: _Same) -> Mapping[PublicKey, str]:
+    """Screens ask for every row and every key; names cost more than all else about friends."""
+    return names_of(same.report)
 
 
 def lines_of(friend: FriendReport, name: str, notebook: Notebook) -> tuple[Line, ...]:

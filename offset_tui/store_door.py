@@ -5,10 +5,11 @@ Each method hands one call of `CardStore` to a worker thread and translates what
 
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, TypeVar
 
+import anyio
 import anyio.to_thread
 
 from offset_engine import cards as stored
@@ -16,9 +17,10 @@ from offset_engine.cards import CardSettings, CardStore
 from offset_engine.client import AppPermissions
 from offset_engine.disk import read_file, write_file
 from offset_engine.errors import FileError
-from offset_engine.files import Permissions, RemoteCard, parse, to_json_line
+from offset_engine.files import Permissions, RemoteCard, Servers, Ticket, parse, to_json_line
 from offset_engine.json_fields import Fields, Style, parse_object, pretty
 from offset_engine.notebook import Notebook
+from offset_tui import known_servers
 from offset_tui.doors import (
     AppKey,
     AppSettings,
@@ -35,14 +37,30 @@ _T = TypeVar("_T")
 _THEME_BYTES_MAX: Final = 64
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A notebook as it was found in a file."""
+
+    path: Path
+    stamp: tuple[int, int, int] | None
+    """None = there was no file."""
+    notebook: Notebook
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether the file is still the one that was read."""
+        return self.path.parent.is_dir() and self.stamp == _stamp(self.path)
+
+
 class StoreKeeper(Keeper):
     """Settings and notebooks, as the store keeps them."""
 
     def __init__(self, store: CardStore) -> None:
         """Use the cards of this store."""
         self.store: Final = store
-        self._notebooks: dict[str, Notebook] = {}
-        """As they were read or kept last."""
+        self._notebooks: dict[str, _Read] = {}
+        self._notebook_turn = anyio.Lock()
+        """Reading and keeping end in the order they began, so that the newest state is the last one given."""
 
     async def settings(self, name: str) -> CardSettings:
         """See `Keeper.settings`."""
@@ -54,15 +72,23 @@ class StoreKeeper(Keeper):
 
     async def notebook(self, name: str) -> Notebook:
         """See `Keeper.notebook`."""
-        book = await in_thread(self.store.notebook, name)
-        self._notebooks[name] = book
-        return book
+        async with self._notebook_turn:
+            return await in_thread(self._read_notebook, name)
 
-    async def save_notebook(self, name: str, notebook: Notebook) -> None:
+    def _read_notebook(self, name: str) -> Notebook:
+        known = self._notebooks.get(name)
+        if known is not None and known.is_newest:
+            return known.notebook
+        path = self.store.notebook_path(name)
+        # Taken before it is read: what is written in between is then read once more.
+        read = _Read(path, _stamp(path), self.store.notebook(name))
+        self._notebooks[name] = read
+        return read.notebook
+
+    async def save_notebook(self, name: str, before: Notebook, after: Notebook) -> Notebook:
         """See `Keeper.save_notebook`."""
-        before = self._notebooks.get(name, Notebook())
-        await in_thread(self.store.change_notebook, name, before, notebook)
-        self._notebooks[name] = notebook
+        async with self._notebook_turn:
+            return await in_thread(self.store.change_notebook, name, before, after)
 
 
 class StoreDoor(StoreKeeper, CardDoor):
@@ -90,6 +116,7 @@ class StoreDoor(StoreKeeper, CardDoor):
             card.is_protected,
             card.node_address,
             card.problem,
+            card.warning,
         )
 
     # --- making and changing cards --------------------------------------------------------------
@@ -127,6 +154,10 @@ class StoreDoor(StoreKeeper, CardDoor):
     async def remove(self, name: str) -> Path:
         """See `CardDoor.remove`."""
         return await in_thread(self.store.remove, name)
+
+    async def known_servers(self) -> tuple[Servers | Ticket, ...]:
+        """See `CardDoor.known_servers`."""
+        return await in_thread(known_servers.load)
 
     # --- settings of the app ---------------------------------------------------------------------
 
@@ -194,6 +225,15 @@ class StoreDoor(StoreKeeper, CardDoor):
     async def remove_app(self, name: str, app_name: str) -> None:
         """See `CardDoor.remove_app`."""
         await in_thread(self.store.remove_app, name, app_name)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """What tells one version of a file from another: each is a file of its own, put in the place of the last."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _app(app: stored.AppInfo) -> AppKey:

@@ -20,6 +20,7 @@ _HOMES: Final[Mapping[str, str]] = {
     "history": f"{_HEADLESS}looking",
     "receipts": f"{_HEADLESS}looking",
     "pay": f"{_HEADLESS}paying",
+    "rebalance": f"{_HEADLESS}rebalancing",
     "invoice": f"{_HEADLESS}selling",
     "collect": f"{_HEADLESS}selling",
     "hold": f"{_HEADLESS}selling",

@@ -9,8 +9,8 @@ from offset_engine.errors import OffsetError
 
 _P = TypeVar("_P")
 
-Figure: TypeAlias = "int | float | Mapping[str, Figure] | None"
-"""None = cannot be measured on this system."""
+Figure: TypeAlias = "int | float | str | Mapping[str, Figure] | None"
+"""A word says what was measured; None = cannot be measured on this system."""
 Figures: TypeAlias = dict[str, Figure]
 
 

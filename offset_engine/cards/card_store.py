@@ -205,6 +205,10 @@ class CardStore:
         """What a card's owner wants remembered; an empty one where there is none that can be read."""
         return load_notebook(Folder(self._now(name, is_whole=True).directory).notebook)
 
+    def notebook_path(self, name: str) -> Path:
+        """Where a card's notebook is, to see whether another program wrote it; the file may not be there."""
+        return Folder(self._now(name, is_whole=True).directory).notebook
+
     def change_notebook(self, name: str, before: Notebook, after: Notebook) -> Notebook:
         """Keep what was changed between two states; what others changed meanwhile stays.
 

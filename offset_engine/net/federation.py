@@ -31,6 +31,7 @@ from offset_engine.core.friend_links import LinkEnv, LinkRules
 from offset_engine.core.link import CloseCode
 from offset_engine.core.noise import Purpose
 from offset_engine.core.values import PublicKey, value
+from offset_engine.net.index_engine import IndexEngine, index_engine
 from offset_engine.net.index_service import IndexService
 from offset_engine.net.server_log import log_stats
 from offset_engine.net.services import Service, run_services
@@ -295,6 +296,7 @@ async def run_federated_index_server(
     server_addresses: Sequence[str],
     trusted: Trusted,
     *,
+    engine: IndexEngine | None = None,
     task_status: TaskStatus[tuple[tuple[str, ...], tuple[str, ...]]] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run an index server with a port for nodes and one for other servers, until cancelled.
@@ -305,12 +307,14 @@ async def run_federated_index_server(
         server_addresses: the same for servers; none lets nobody dial us. What is in both serves
             both, unless the system chooses the port.
         trusted: with whom to talk.
+        engine: None = the pure one.
         task_status: told where it really listens, for nodes and for servers.
 
     Raises:
         TransportError: (in a group) an address cannot be listened at.
     """
-    index = IndexService(endpoint)
+    engine = engine or index_engine("pure")
+    index = IndexService(endpoint, engine.limits, engine.federation, engine.graph)
     federation = FederationService(endpoint, index, trusted)
     shared = [one for one in client_addresses if one in server_addresses and not one.endswith(":0")]
     only_clients = [one for one in client_addresses if one not in shared]

@@ -52,12 +52,13 @@ class IndexService:
         endpoint: Endpoint,
         limits: IndexLimits = IndexLimits(),  # noqa: B008  a value
         federation: FederationLimits = FederationLimits(),  # noqa: B008  a value
+        graph: GraphEngine | None = None,
     ) -> None:
-        """Start empty, trusting no other server."""
+        """Start empty, trusting no other server; None = the pure engine."""
         self._now_ms = endpoint.now_ms
         self._random = endpoint.random_bytes
         first = self._random(_TICK_RANDOM_BYTES)
-        self._core = IndexServer(limits, self._now_ms(), first, federation)
+        self._core = IndexServer(limits, self._now_ms(), first, federation, graph)
         self._clients = Clients(endpoint)
         self._late_ticks: dict[int, TimeHash] = {}  # for clients that have not read the last one
         self._encoded: tuple[IndexPeerMessage, bytes] | None = None

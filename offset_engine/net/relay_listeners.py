@@ -19,6 +19,7 @@ Source: PROTOCOL.md, "Relays"; network.md §3.8.
 import logging
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 import anyio
@@ -31,6 +32,7 @@ from offset_engine.core.messages import Incoming, Listen, Listening, Reject
 from offset_engine.core.noise import Purpose
 from offset_engine.core.values import PublicKey, RelayAddress, Uid, value
 from offset_engine.errors import DecodeError, TransportError
+from offset_engine.net.round_trips import steadied
 from offset_engine.net.transport import (
     Connection,
     DialError,
@@ -71,6 +73,7 @@ class RelayStatus:
     last_error: str
     attempts: int
     rtt_ms: int | None
+    """About, as of the last keepalives; None = not measured on this connection."""
     tunnels: int
     """Links to friends that pass through it."""
     next_attempt_ms: int | None
@@ -276,10 +279,7 @@ class RelayListeners:
         if not isinstance(answer, Listening):
             raise DialError(DialFailure.PROTOCOL, "this relay answered something else")
 
-        def on_pong(rtt_ms: int) -> None:
-            relay.rtt_ms = rtt_ms
-
-        connection.on_pong = on_pong
+        connection.on_pong = partial(self._answered, relay)
         connection.ping()
         relay.last_error = ""
         self._enter(relay, RelayState.LISTENING)
@@ -310,7 +310,7 @@ class RelayListeners:
         answered = anyio.Event()
 
         def on_pong(rtt_ms: int) -> None:
-            relay.rtt_ms = rtt_ms
+            self._answered(relay, rtt_ms)
             answered.set()
 
         connection.on_pong = on_pong
@@ -319,6 +319,12 @@ class RelayListeners:
             await answered.wait()
         if not answered.is_set():
             connection.close(CloseCode.TIMEOUT)
+
+    def _answered(self, relay: _Relay, rtt_ms: int) -> None:
+        shown_ms = steadied(relay.rtt_ms, rtt_ms)
+        if shown_ms != relay.rtt_ms:
+            relay.rtt_ms = shown_ms
+            self._on_change()
 
     def _enter(self, relay: _Relay, state: RelayState) -> None:
         relay.state = state

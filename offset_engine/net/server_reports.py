@@ -50,13 +50,19 @@ def connections(
 def _relay_report(key: PublicKey, status: RelayStatus | None) -> ServerReport:
     if status is None:
         return ServerReport(key, ServerState.IDLE, "")
-    return ServerReport(key, _RELAY_STATES[status.state], _cut(status.last_error))
+    state = _RELAY_STATES[status.state]
+    return ServerReport(key, state, _cut(status.last_error), _latency(state, status.rtt_ms))
 
 
 def _index_report(key: PublicKey, status: IndexStatus) -> ServerReport:
     if status.server != key:
         return ServerReport(key, ServerState.IDLE, "")
-    return ServerReport(key, _INDEX_STATES[status.state], _cut(status.last_error))
+    state = _INDEX_STATES[status.state]
+    return ServerReport(key, state, _cut(status.last_error), _latency(state, status.rtt_ms))
+
+
+def _latency(state: ServerState, rtt_ms: int | None) -> int | None:
+    return rtt_ms if state is ServerState.CONNECTED else None
 
 
 def _cut(trouble: str) -> str:

@@ -21,14 +21,18 @@ from offset_engine.bench import (
     Figures,
     PaymentsPlan,
     RelayPlan,
+    RoutesPlan,
     StartupPlan,
     StorePlan,
     measure_payments,
     measure_relay,
+    measure_routes,
     measure_startup,
     measure_store,
 )
+from offset_engine.bench.trust_graphs import KINDS, NODES_MIN
 from offset_engine.core.values import value
+from offset_engine.graph_array import MISSING, is_available
 from offset_engine.programs.arguments import Commands, Output, Parser, Words, add_output_flags
 from offset_engine.programs.arguments import run as run_program
 from offset_engine.programs.serving import interrupt_when_terminated
@@ -38,6 +42,25 @@ _COUNT_MAX: Final = 100_000
 _COMMIT_MS_MAX: Final = 0.5
 """Budgets of latency are meant for disks about this quick; on others the floor says what is possible."""
 _PLAIN_WIDTH: Final = 110
+_NODES_MAX: Final = 4_000_000
+_ROUTES_BUDGET: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
+    "ba": {"single p50_ms": (1, 0.43), "single p99_ms": (5, 1.5), "each": (1 / 2, 1 / 4)},
+    "ws": {"single p50_ms": (4, 2), "single p99_ms": (12, 5), "each": (1 / 0.7, 1 / 1.1)},
+    "both": {
+        "multi p99_ms": (40, 40),
+        "no_answer p99_ms": (30, 20),
+        "bytes_per_edge": (64, 51),
+        "update_us": (10, 1.3),
+    },
+    "pure": {"single p99_ms": (10, 10)},
+}
+"""Bar and aim of the array engine for a million nodes, by kind of network, and of the pure engine."""
+_ROUTES_KINDS: Final = {
+    "single": "one route",
+    "multi": "up to 8 routes, all choices",
+    "no_answer": "no answer",
+    "cycle": "a cycle",
+}
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -83,6 +106,19 @@ def _relay_flags(parser: argparse.ArgumentParser) -> None:
     _add_count(parser, "--mib", plan.mib, "MiB through the tunnel", 4_096)
 
 
+def _routes_flags(parser: argparse.ArgumentParser) -> None:
+    plan = RoutesPlan()
+    what = "nodes of the network; budgets are meant for 1000000"
+    _add_count(parser, "--nodes", plan.nodes, what, _NODES_MAX, NODES_MIN)
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        default=plan.kind,
+        help=f"ba: with hubs, short routes; ws: without, long routes (default {plan.kind})",
+    )
+    _add_count(parser, "--queries", plan.queries, "questions of each kind")
+
+
 def _startup_flags(parser: argparse.ArgumentParser) -> None:
     plan = StartupPlan()
     _add_count(parser, "--starts", plan.starts, "starts of the app", 20)
@@ -91,6 +127,7 @@ def _startup_flags(parser: argparse.ArgumentParser) -> None:
 
 _MEASUREMENTS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]] = {
     "payments": ("payments per second, and how long one takes", _payments_flags),
+    "routes": ("how quickly an index server finds routes", _routes_flags),
     "store": ("commits per second, bytes per friend and per payment", _store_flags),
     "relay": ("memory per waiting listener, speed of a tunnel", _relay_flags),
     "startup": ("how soon the app is on the screen, and how quickly it answers", _startup_flags),
@@ -98,11 +135,16 @@ _MEASUREMENTS: Final[Mapping[str, tuple[str, Callable[[argparse.ArgumentParser],
 
 
 def _add_count(
-    parser: argparse.ArgumentParser, flag: str, default: int, what: str, most: int = _COUNT_MAX
+    parser: argparse.ArgumentParser,
+    flag: str,
+    default: int,
+    what: str,
+    most: int = _COUNT_MAX,
+    least: int = 1,
 ) -> None:
     def count(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
-            raise argparse.ArgumentTypeError(f"give a whole number from 1 to {most}")
+        if not text.isascii() or not text.isdigit() or not least <= int(text[:9]) <= most:
+            raise argparse.ArgumentTypeError(f"give a whole number from {least} to {most}")
         return int(text)
 
     what = f"{what} (default {default})"
@@ -132,6 +174,8 @@ def act(args: argparse.Namespace, output: Output) -> None:
     """
     interrupt_when_terminated()
     output.detail("measuring; this takes up to a minute")
+    if args.measurement == "routes" and not is_available():
+        output.note(f"note: this measures the pure engine; {MISSING}")
     try:
         figures, lines = _measure(args)
     except OSError as error:
@@ -153,6 +197,9 @@ def _measure(args: argparse.Namespace) -> "tuple[Figures, list[Line]]":
                 StorePlan(args.payments, args.friends, directory=args.directory)
             )
             return figures, _store_lines(figures)
+        case "routes":
+            figures = measure_routes(RoutesPlan(args.nodes, args.kind, args.queries))
+            return figures, _routes_lines(figures)
         case "startup":
             figures = measure_startup(StartupPlan(args.starts, args.keys))
             return figures, _startup_lines(figures)
@@ -258,6 +305,44 @@ def _relay_lines(figures: Figures) -> list[Line]:
         Line("a waiting listener", get("kib_per_listener"), "KiB", None, 80, 40),
         Line("a tunnel", speed, "MiB/s", floor),
         Line("  times slower than plain TCP", get("ratio_to_floor"), "x"),
+    ]
+
+
+def _routes_lines(figures: Figures) -> list[Line]:
+    kind, engine = str(figures["kind"]), str(figures["engine"])
+    budget = dict(_ROUTES_BUDGET["pure"])
+    if engine == "array":
+        budget = {**_ROUTES_BUDGET[kind], **_ROUTES_BUDGET["both"]}
+
+    def line(what: str, path: str, unit: str = "", floor: str = "") -> Line:
+        measured = _number(figures, *path.split())
+        return Line(what, measured, unit, _number(figures, floor), *budget.get(path, (None, None)))
+
+    lines = [line(f"nodes ({kind}, {engine} engine)", "nodes")]
+    for name, what in _ROUTES_KINDS.items():
+        lines += [
+            line(f"{what}: p50", f"{name} p50_ms", "ms"),
+            line("  p99", f"{name} p99_ms", "ms"),
+            line("  edges looked at, p50", f"{name} scanned_edges_p50"),
+            line("  an edge", f"{name} ns_per_edge", "ns", "floor_ns_per_edge"),
+            line("  answered in full", f"{name} success"),
+        ]
+    answers = _number(figures, "queries_per_second") or 0
+    each_ms = 1000 / answers if answers else None
+    return [
+        *lines,
+        line("memory per direction", "bytes_per_edge", "bytes"),
+        line("an update", "update_us", "us"),
+        line("  with its signature", "update_signed_us", "us"),
+        line("one route in two threads, while updated", "queries_per_second", "/s"),
+        Line("  time for each", each_ms, "ms", None, *budget.get("each", (None, None))),
+        line("  updates meanwhile", "streamed_updates_per_second", "/s"),
+        line("  their delay, p99", "streamed_update_late_p99_ms", "ms"),
+        line(
+            "knowing what was true 500 payments ago, paid at the first try",
+            "stale first_try_success",
+        ),
+        line("  within three tries", "stale success"),
     ]
 
 

@@ -57,9 +57,7 @@ def add_parser(commands: Commands) -> None:
     """Add `cards` to the subcommands of a program; its action is `act`."""
     parser = commands.add("cards", _WHAT)
     card_flags.add_store(parser)
-    actions = parser.add_subparsers(
-        dest="action", metavar="ACTION", parser_class=Words
-    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", parser_class=Words)
     for name, (what, arguments) in _ACTIONS_HELP.items():
         action = actions.add_parser(name, help=what, description=what, allow_abbrev=False)
         add_output_flags(action, top=False)

@@ -20,6 +20,8 @@ _WHAT: Final = "Say where things are kept, and the versions of everything."
 _LIBRARIES: Final = ("textual", "rich", "pynacl", "msgpack", "platformdirs", "segno", "anyio")
 KEYMAP_NAME: Final = "keymap.toml"
 """The file with the keys a user wants in the app."""
+SERVER_LIST_NAME: Final = "servers.txt"
+"""The file with servers a card of this computer may use."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -46,6 +48,9 @@ def _paths() -> dict[str, Json]:
         "servers": str(serve.default_directory()),
         "config": str(platformdirs.user_config_path("offset", appauthor=False)),
         "keymap": str(platformdirs.user_config_path("offset", appauthor=False) / KEYMAP_NAME),
+        "server_list": str(
+            platformdirs.user_config_path("offset", appauthor=False) / SERVER_LIST_NAME
+        ),
         "log": str(platformdirs.user_log_path("offset", appauthor=False)),
         "sockets": str(platformdirs.user_data_path("offset", appauthor=False) / "cards"),
     }

@@ -43,6 +43,7 @@ from offset_engine.files import (
     write_ticket,
 )
 from offset_engine.net.federation import FederationService
+from offset_engine.net.index_engine import IndexEngine, index_engine
 from offset_engine.net.nearby import LocalServers, dialable_here
 from offset_engine.net.server_log import log_stats
 from offset_engine.net.servers import IndexService, RelayService, Service, run_services
@@ -57,7 +58,7 @@ from offset_engine.programs.public_address import (
     looked_up_warning_of,
     public_address,
 )
-from offset_engine.programs.serving import serve
+from offset_engine.programs.serving import add_engine_flag, serve
 
 _WHAT: Final = "Run a relay and an index server on one port, and print the text others paste."
 _TICKETS: Final = (("servers.relay", Role.RELAY), ("servers.index", Role.INDEX))
@@ -96,6 +97,7 @@ def add_parser(commands: Commands) -> None:
         metavar="DIR",
         help=f"where key and tickets are kept; {default_directory()} if not given",
     )
+    add_engine_flag(parser)
     passphrases.add_new_flags(parser, "a new key", "the servers' first, then that of the card")
     logs.add_flags(parser)
 
@@ -111,14 +113,16 @@ def act(args: argparse.Namespace, output: Output) -> None:
     Raises:
         FileError: the directory cannot be used, or holds what does not belong together.
         TransportError: the port cannot be listened at.
+        EngineMissingError: the array engine is asked for and its libraries are not installed.
     """
     directory = default_directory() if args.directory is None else _directory_of(args.directory)
     with logs.written(args):
+        engine = index_engine(args.engine)
         asked = Passphrases(args)
         kept = Kept(directory, _trusted_of(args), asked)
         card = OwnCard(directory, asked) if args.node else None
         ready = _Ready(args, output, kept, card)
-        serve(partial(_serve, args, output, kept, ready), ready, output)
+        serve(partial(_serve, args, output, kept, ready, engine), ready, output)
 
 
 def _directory_of(text: str) -> Path:
@@ -293,13 +297,15 @@ async def _serve(
     output: Output,
     kept: Kept,
     ready: _Ready,
+    engine: IndexEngine,
     *,
     task_status: TaskStatus[tuple[str, ...]],
 ) -> None:
     ready.warning = await looked_up_warning_of(args.address)
     endpoint = Endpoint(kept.identity)
     reached = _first_reached(output)
-    relay, index = RelayService(endpoint), IndexService(endpoint)
+    relay = RelayService(endpoint)
+    index = IndexService(endpoint, engine.limits, engine.federation, engine.graph)
     federation = FederationService(endpoint, index, TrustedServers(kept.trusted, is_expected=False))
     services = [
         _Watched(relay, partial(reached, "relay")),

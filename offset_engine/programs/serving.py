@@ -4,6 +4,7 @@ SIGTERM, SIGHUP and SIGINT (ctrl+c) are the ordinary end: everybody connected is
 with 0. Where a system has no such signals for asyncio (Windows), ctrl+c does the same.
 """
 
+import argparse
 import contextlib
 import signal
 import sys
@@ -14,9 +15,21 @@ from typing import Protocol, TypeVar
 import anyio
 from anyio.abc import TaskStatus
 
+from offset_engine.net.index_engine import ENGINES
 from offset_engine.programs.arguments import Output
 
 _T = TypeVar("_T")
+
+
+def add_engine_flag(parser: argparse.ArgumentParser) -> None:
+    """Let whoever starts an index server choose its graph engine."""
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="pure",
+        help="how routes are found: pure for up to 100000 nodes; array for a million, which needs numpy "
+        "and numba (offset-card[index]); auto: array if they are installed (default pure)",
+    )
 
 
 class Server(Protocol):

@@ -9,6 +9,7 @@ Source: apps.md §2.2; offset-docs "Running your own index server".
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -18,12 +19,13 @@ from offset_engine.core.crypto import public_key_of
 from offset_engine.errors import FileError
 from offset_engine.files import load_identity
 from offset_engine.net.federation import run_federated_index_server
+from offset_engine.net.index_engine import index_engine
 from offset_engine.net.transport import Endpoint
 from offset_engine.net.trusted_servers import NobodyTrusted, TrustedServers
 from offset_engine.programs import logs, passphrases
 from offset_engine.programs.arguments import Output, Parser, listen_address, run
 from offset_engine.programs.passphrases import Passphrases
-from offset_engine.programs.serving import serve
+from offset_engine.programs.serving import add_engine_flag, serve
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +59,7 @@ def _parser() -> Parser:
         metavar="DIR",
         help="directory with the tickets of trusted index servers; theirs must have ours",
     )
+    add_engine_flag(parser)
     passphrases.add_flag(parser)
     logs.add_flags(parser)
     return parser
@@ -73,6 +76,7 @@ def _run(args: argparse.Namespace, output: Output) -> None:
         raise FileError(f"{args.trusted} is not a directory of tickets")
     if args.lserver is not None and args.trusted is None:
         output.note("note: without --trusted no other index server is let in")
+    engine = index_engine(args.engine)
     endpoint = Endpoint(private_key)
     public_key = public_key_of(private_key).to_text()
     for_servers: tuple[str, ...] = ()
@@ -82,8 +86,9 @@ def _run(args: argparse.Namespace, output: Output) -> None:
         trusted = NobodyTrusted() if args.trusted is None else TrustedServers(Path(args.trusted))
         at_servers = [] if args.lserver is None else [args.lserver]
         async with anyio.create_task_group() as tasks:
+            run_index_server = partial(run_federated_index_server, engine=engine)
             for_nodes, for_servers = await tasks.start(
-                run_federated_index_server, endpoint, [args.lclient], at_servers, trusted
+                run_index_server, endpoint, [args.lclient], at_servers, trusted
             )
             task_status.started(for_nodes)
 

@@ -39,6 +39,8 @@ def safe(text: str, limit_cells: int = 64) -> str:
     Controls become pictures (`␛`), what has no shape becomes its number (`‹202E›`), and of more than
     two accents on a letter the number is left (`‹+7›`). Total, in time linear in `limit_cells`.
     """
+    if len(text) <= limit_cells and text.isascii() and text.isprintable():
+        return text
     # Composing may take the square of the length, and a letter may be made of several characters.
     head = text[: 8 * max(limit_cells, 0) + 64]
     shown: list[str] = []
@@ -131,5 +133,10 @@ def skeleton(name: str) -> str:
     from. A name of signs only is its own skeleton.
     """
     bare = unicodedata.normalize("NFKD", name[:256]).translate(_LOOKS).casefold().translate(_LOOKS)
-    letters = "".join(c for c in bare if unicodedata.category(c)[0] in "LN" and c not in _BLANKS)
+    if bare.isascii():
+        letters = "".join(filter(str.isalnum, bare))
+    else:
+        letters = "".join(
+            c for c in bare if unicodedata.category(c)[0] in "LN" and c not in _BLANKS
+        )
     return letters.replace("rn", "m").replace("vv", "w") or safe(name)

@@ -1,6 +1,8 @@
 """The village chat: read what neighbours send, use it, and hand them your texts.
 
-Enter on a message with an invoice or commit opens its review, exactly as a paste would.
+The list shows the beginning of each message; the one under the cursor stands below it as a whole, and `o` opens
+it full screen, where it can be scrolled, copied and kept. Enter on a message with an invoice or commit opens its
+review, exactly as a paste would.
 Source: issue of the app, "Practice village".
 """
 
@@ -10,14 +12,16 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from offset_engine import files
 from offset_engine.errors import FileError
 from offset_engine.files import Invoice
 from offset_engine.text import money_text, safe
-from offset_tui.dialogs.base import Ask, Notice
+from offset_tui.dialogs.base import Ask
 from offset_tui.dialogs.pick import Pick
+from offset_tui.dialogs.share_text import TextShareScreen
 from offset_tui.doors import ChatLine, VillageChat
 from offset_tui.keymap import pick
 from offset_tui.screens.base import CardScreen
@@ -28,9 +32,9 @@ if TYPE_CHECKING:
     from offset_tui.app import OffsetApp
 
 _COLUMNS: Final = (Column("From"), Column("With it"), Column("Message"))
-_HELP: Final = (
-    "Enter opens what came with a message · n writes to somebody · b asks somebody to sell"
-)
+_HELP: Final = "Enter uses what came with a message · o reads it in full"
+_TEXT_CELLS: Final = 20_000
+"""More than the longest message."""
 _OTHER_CELLS: Final = 38
 """What the other columns need."""
 
@@ -40,7 +44,9 @@ class ChatScreen(CardScreen):
 
     SECTION = ""
     TOPIC = "village"
-    BINDINGS: ClassVar[list[BindingType]] = [*pick("chat.write", "chat.buy", "chat.copy")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *pick("chat.read", "chat.write", "chat.buy", "chat.copy")
+    ]
 
     def __init__(self, chat: VillageChat) -> None:
         super().__init__()
@@ -48,9 +54,11 @@ class ChatScreen(CardScreen):
         self._seen = 0
 
     def body(self) -> ComposeResult:
-        """What to do, and the messages."""
-        yield Static(Text(f" Village chat. {_HELP}", "dim"), id="chat-head")
+        """What to do, the messages, and the one under the cursor as a whole."""
+        yield Static(self.legible(Text(f" Village chat. {_HELP}", "dim")), id="chat-head")
         yield KeyedTable(id="chat")
+        with VerticalScroll(id="chat-scroll", can_focus=False):
+            yield Static(id="chat-message", markup=False)
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw; the cursor goes to a new message that something came with."""
@@ -61,16 +69,38 @@ class ChatScreen(CardScreen):
         if newest is not None and newest.number > self._seen and newest.sender != self._chat.you:
             self._seen = newest.number
             table.select(str(newest.number))
+        self._show_message()
+
+    def on_data_table_row_highlighted(self) -> None:
+        """Another message."""
+        self._show_message()
+
+    def _show_message(self) -> None:
+        line = self._current()
+        shown = Text()
+        if line is not None:
+            shown.append(f"{self._caption(line)}\n", "bold")
+            shown.append(_lines(line.text))
+        self.query_one("#chat-message", Static).update(shown)
+        self.query_one("#chat-scroll").display = line is not None
+
+    def _caption(self, line: ChatLine) -> str:
+        came = _words_of(line.artifact, self.session)
+        names = [self._who(one) for one in (line.sender, line.recipient)]
+        return f"{' to '.join(names)}{', with it: ' if came else ''}{came}"
+
+    def _who(self, name: str) -> str:
+        return "you" if name == self._chat.you else safe(name, 24)
 
     def _row(self, line: ChatLine) -> Row:
-        who = "you" if line.sender == self._chat.you else safe(line.sender, 24)
+        who = self._who(line.sender)
         return Row(
             str(line.number),
             (who, Text(_words_of(line.artifact, self.session), "bold"), self._message(line)),
         )
 
     def _message(self, line: ChatLine) -> str:
-        """What was said, as much as there is room for; Enter shows the rest."""
+        """What was said, as much as there is room for in a row."""
         room = max(20, self.app.size.width - _OTHER_CELLS)
         if line.sender != self._chat.you:
             return safe(line.text, room)
@@ -88,9 +118,18 @@ class ChatScreen(CardScreen):
         if line.artifact and line.sender != self._chat.you:
             self.host.take_text(line.artifact)
         else:
-            self.app.push_screen(
-                Notice(f"{line.sender} to {line.recipient}", safe(line.text, 2_000))
-            )
+            self._open(line)
+
+    def action_read(self) -> None:
+        """The whole message full screen, with the text that came with it."""
+        line = self._current()
+        if line is not None:
+            self._open(line)
+
+    def _open(self, line: ChatLine) -> None:
+        text = _lines(line.text) + (f"\n\n{_lines(line.artifact)}" if line.artifact else "")
+        name = f"message-{line.number}.txt"
+        self.app.push_screen(TextShareScreen(text.strip() + "\n", self._caption(line), name))
 
     def action_copy(self) -> None:
         """To the clipboard, as far as the terminal lets us."""
@@ -121,6 +160,11 @@ class ChatScreen(CardScreen):
         name = await self._neighbour("Who shall sell you something?")
         if name is not None:
             self._chat.offer(name)
+
+
+def _lines(text: str) -> str:
+    """Every line of a foreign text made safe."""
+    return "\n".join(safe(one, _TEXT_CELLS) for one in text.split("\n"))
 
 
 def _words_of(artifact: str, session: Session) -> str:

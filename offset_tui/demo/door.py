@@ -20,7 +20,7 @@ from offset_engine.files import Terms
 from offset_engine.neighbours import ChatLine as VillageLine
 from offset_engine.neighbours import Neighbours
 from offset_engine.net.threaded_client import ThreadedClient
-from offset_engine.notebook import Notebook
+from offset_engine.notebook import Notebook, merged
 from offset_engine.village import DECIMALS, TOUR_CAST, open_village
 from offset_tui.doors import (
     CardInfo,
@@ -237,9 +237,10 @@ class VillageDoor(StoreDoor):
         """Kept in memory only."""
         return self._notebook
 
-    async def save_notebook(self, name: str, notebook: Notebook) -> None:
+    async def save_notebook(self, name: str, before: Notebook, after: Notebook) -> Notebook:
         """Kept in memory only."""
-        self._notebook = notebook
+        self._notebook = merged(before, after, self._notebook)
+        return self._notebook
 
     async def create(self, name: str, passphrase: str | None = None) -> CardInfo:
         """Not possible here.

@@ -6,6 +6,7 @@ than fingers are a paste: they answer nothing. Source: tui.md §0 rule 9, §9.
 """
 
 import time
+from functools import partial
 from typing import ClassVar, Final, Generic, TypeVar
 
 from rich.text import Text
@@ -44,6 +45,13 @@ class Burst:
         return last is not None and bool(last.character) and event.time - last.time < BURST_S
 
 
+class Following:
+    """What is shown over a screen and changes with the card's picture."""
+
+    def refresh_view(self) -> None:
+        """Draw the latest picture."""
+
+
 class Dialog(ModalScreen[_R], Generic[_R]):
     """A question over the screen; subclasses give `lines` and `answers`."""
 
@@ -56,8 +64,7 @@ class Dialog(ModalScreen[_R], Generic[_R]):
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
-        self._opened = 0.0
-        self._silent_since = 0.0
+        self._opened = self._silent_since = time.monotonic()
         self._burst = Burst()
 
     def compose(self) -> ComposeResult:
@@ -131,6 +138,7 @@ class Confirm(Dialog[bool]):
     def __init__(self, title: str, lines: Text | str, verb: str, key: str = "y") -> None:
         super().__init__(title)
         self._lines, self._verb, self._key = lines, verb, key
+        self._is_deciding = False
 
     def content(self) -> ComposeResult:
         """The question."""
@@ -154,9 +162,21 @@ class Confirm(Dialog[bool]):
     def decided(self, event: events.Key) -> bool:
         """The key that says yes."""
         is_yes = event.character == self._key
-        if is_yes:
-            self.dismiss(True)
+        if is_yes and not self._is_deciding:
+            # It may be the first of a paste.
+            self._is_deciding = True
+            self.set_timer(BURST_S, partial(self._decide, self._burst.count))
         return is_yes
+
+    def _decide(self, heard: int) -> None:
+        """Yes, if no other key followed at once; otherwise the silence begins anew."""
+        self._is_deciding = False
+        if not self.is_current:
+            return
+        if self._burst.count == heard:
+            self.dismiss(True)
+        else:
+            self._silent_since = time.monotonic()
 
     def action_cancel(self) -> None:
         """No."""

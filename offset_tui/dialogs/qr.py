@@ -36,7 +36,7 @@ class QrScreen(ModalScreen[None]):
     QrScreen #qr-words { width: 1fr; height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     QrScreen #qr-words Static { height: auto; }
     QrScreen #qr-caption { text-style: bold; margin-bottom: 1; }
-    QrScreen #qr-part { margin-bottom: 1; }
+    QrScreen #qr-part, QrScreen #qr-keys { margin-bottom: 1; }
     QrScreen.-bare #qr-words { display: none; }
     QrScreen.-unfit QrWidget { display: none; }
     QrScreen ToastHolder, QrScreen Toast { display: none; }
@@ -68,6 +68,7 @@ class QrScreen(ModalScreen[None]):
             yield Static(_lines(self._caption), id="qr-caption")
             yield Static("", id="qr-part", markup=False)
             yield Static("", id="qr-keys", markup=False)
+            yield Static("", id="qr-standing", markup=False)
 
     async def on_mount(self) -> None:
         """Draw it."""
@@ -117,6 +118,11 @@ class QrScreen(ModalScreen[None]):
     async def action_words(self) -> None:
         """The code alone, or words: beside it, or instead of it where both have no room."""
         self._wants_words = self.has_class("-bare")
+        await self._fit()
+
+    async def show_words(self) -> None:
+        """Words, whether or not there is room for the code beside them."""
+        self._wants_words = True
         await self._fit()
 
     # --- layout -------------------------------------------------------------------------------

@@ -4,17 +4,40 @@ Source: apps.md §5 S30 (MOB-35), §6.11 (RMP-06); tui.md §9 (danger ladder).
 """
 
 from rich.text import Text
+from textual.app import ComposeResult
+from textual.widgets import Button
 
 from offset_engine.client import FriendReport, PublicKey, RemoveFriend
 from offset_engine.text import fingerprint
-from offset_tui import people, state
+from offset_tui import people, rebalance_words, state
 from offset_tui.dialogs.base import Confirm, TypeToConfirm
 from offset_tui.screens.base import CardScreen
 
 _SETTLE = (
-    "\nBetter settle first: whoever owes pays the other until the balance is 0, or both agree"
-    " outside of Offset; then nothing is lost here."
+    "\nBetter settle first: rebalance moves what is owed over to other friends, or whoever owes pays the"
+    " other until the balance is 0; then nothing is lost here."
 )
+
+
+class _Unfriend(TypeToConfirm):
+    """The same with a better way before the last one."""
+
+    wants_rebalance = False
+
+    def answers(self) -> ComposeResult:
+        """Cancel, rebalance, and the verb."""
+        cancel, last = super().answers()
+        yield cancel
+        yield Button("Rebalance", id="rebalance", variant="primary", compact=True)
+        yield last
+
+    def answered(self, button: str) -> None:
+        """Rebalancing is asked about on a screen of its own."""
+        if button == "rebalance":
+            self.wants_rebalance = True
+            self.dismiss(False)
+        else:
+            super().answered(button)
 
 
 def unfriend(screen: CardScreen, key: PublicKey) -> None:
@@ -33,11 +56,12 @@ async def _unfriend(screen: CardScreen, key: PublicKey) -> None:
     parting = people.parting(friend, lines, screen.session.decimals)
     who = f"{name} · {fingerprint(key)}" if fingerprint(key) not in name else name
     if parting.needs_force:
-        dialog: Confirm | TypeToConfirm = TypeToConfirm(
+        can_move = any(not rebalance_words.problem(one) for one in lines)
+        dialog: Confirm | TypeToConfirm = (_Unfriend if can_move else TypeToConfirm)(
             f"Unfriend {name}",
             _losses(friend, who, parting),
             people.confirm_word(friend),
-            "Unfriend and lose this",
+            "Unfriend anyway" if can_move else "Unfriend and lose this",
         )
     else:
         question = f"Forget {who}? Nothing is owed or pending, so nothing is lost."
@@ -45,6 +69,10 @@ async def _unfriend(screen: CardScreen, key: PublicKey) -> None:
     if await screen.host.push_screen_wait(dialog):
         command = RemoveFriend(key, force=parting.needs_force)
         await screen.do(screen.session.client.command(command), f"{name} is no friend any more")
+    elif isinstance(dialog, _Unfriend) and dialog.wants_rebalance:
+        from offset_tui.screens.rebalance import RebalanceScreen  # noqa: PLC0415 - only then
+
+        screen.host.push_screen(RebalanceScreen(key))
 
 
 def _losses(friend: FriendReport, who: str, parting: people.Parting) -> Text:

@@ -31,7 +31,7 @@ from offset_engine.programs.arguments import Commands, Json, RefusedError, Usage
 from offset_engine.programs.control.session import NotPossibleError, has_person, need_new
 from offset_engine.sentences import failure_sentence
 from offset_engine.text import iso_local, money_text, safe
-from offset_tui import money_words, sale_words, state
+from offset_tui import money_words, route_words, sale_words, state
 from offset_tui.headless import flags
 from offset_tui.headless.artifacts import given_one
 from offset_tui.headless.printing import facts, id_text, merged, pay_json, short, table
@@ -242,7 +242,8 @@ async def _follow(twin: Twin, payment_id: PaymentId) -> None:
         raise
     if pay.stage is PayStage.FAILED:
         raise RefusedError(
-            f"not paid: {failure_sentence(pay.failure)}. {money_words.safety_sentence(pay)}",
+            f"not paid: {failure_sentence(pay.failure)}. {_advice(twin, pay)}"
+            f"{money_words.safety_sentence(pay)}",
             _values(twin, pay),
         )
     if twin.output.as_json:
@@ -255,6 +256,20 @@ async def _follow(twin: Twin, payment_id: PaymentId) -> None:
             "give this commit to the seller, and to nobody else; "
             f"offset pay --show {short_id} --wait waits for the receipt"
         )
+
+
+def _advice(twin: Twin, pay: PayReport) -> str:
+    """What would help, in a sentence of its own; "" if that is not known."""
+    invoice = pay.invoice
+    what = (
+        invoice.total_dest_payment,
+        invoice.currency,
+        twin.session.decimals(invoice.currency),
+    )
+    lines = state.all_lines(twin.report, twin.session.notebook)
+    wanted = route_words.asked(twin.report, lines, what, invoice.dest_public_key)
+    said = route_words.failure_words(pay.failure, wanted)
+    return f"{said[:1].upper()}{said[1:]}. " if said else ""
 
 
 async def _until(twin: Twin, payment_id: PaymentId) -> PayReport:

@@ -17,7 +17,7 @@ from offset_engine.programs.arguments import Commands, Json, RefusedError, Usage
 from offset_engine.programs.control.session import NotPossibleError, need_new
 from offset_engine.programs.convert import drawn_for
 from offset_engine.text import EntryError, iso_local, safe
-from offset_tui import sale_words, state
+from offset_tui import covering, sale_words, state
 from offset_tui.headless import flags
 from offset_tui.headless.artifacts import given_one
 from offset_tui.headless.paying import picked
@@ -31,6 +31,7 @@ from offset_tui.headless.printing import (
     time_text,
 )
 from offset_tui.headless.session import Twin, add_command
+from offset_tui.headless.splitting import split_bill
 from offset_tui.sale_words import Finding
 
 _DAY_S = 86_400
@@ -91,6 +92,18 @@ def _add_invoice(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="how long it can be paid: 30m, 24h, 7d or never; 24h if not given",
     )
+    parser.add_argument(
+        "--cover-fees",
+        type=flags.an_amount,
+        metavar="AMOUNT",
+        help="ask for so much less, and say so: with fees up to it the buyer pays AMOUNT at most",
+    )
+    parser.add_argument(
+        "--split",
+        metavar="PEOPLE",
+        help="an invoice for each of them: how many, or names like 'Bob, Dora 12.50'",
+    )
+    parser.add_argument("--me", action="store_true", help="with --split: I pay a share too")
     flags.add_decimals(parser)
     flags.add_out(parser, "the invoice")
     parser.add_argument("--qr", action="store_true", help="draw it as a QR code as well")
@@ -106,6 +119,12 @@ def _check(args: argparse.Namespace) -> None:
     is_other = bool(args.list or args.show or args.cancel)
     if is_other == (args.amount is not None) or (args.amount is None) != (args.currency is None):
         raise UsageError("give an amount and a currency, or one of --list, --show, --cancel")
+    if (is_other or args.out or args.qr or args.cover_fees) and args.split is not None:
+        raise UsageError(
+            "--split takes an amount and a currency, without --out, --qr, --cover-fees"
+        )
+    if args.me and args.split is None:
+        raise UsageError("--me belongs to --split")
     if args.out is not None:
         need_new(args.out)
 
@@ -118,6 +137,8 @@ async def _invoice(twin: Twin) -> None:
         await _show(twin)
     elif args.cancel:
         await _cancel(twin)
+    elif args.split is not None:
+        await split_bill(twin)
     else:
         await _create(twin)
 
@@ -128,7 +149,7 @@ async def _invoice(twin: Twin) -> None:
 async def _create(twin: Twin) -> None:
     args = twin.args
     digits = twin.digits(args.currency)
-    amount = twin.amount(args.amount, args.currency, digits, least=1)
+    amount, description = _asked(twin, digits)
     lines = state.all_lines(twin.report, twin.session.notebook)
     words, is_too_much = sale_words.echo(
         amount, args.currency, digits, sale_words.receivable(lines, args.currency)
@@ -136,7 +157,7 @@ async def _create(twin: Twin) -> None:
     if is_too_much:
         twin.output.note(f"warning: {words.removeprefix('= ')}")
     await twin.session.use_currency(args.currency, digits)
-    terms = InvoiceTerms(args.currency, amount, args.description, args.expires, digits)
+    terms = InvoiceTerms(args.currency, amount, description, args.expires, digits)
     invoice = await twin.client.create_invoice(terms)
     if args.out is not None:
         write(args.out, invoice)
@@ -154,6 +175,20 @@ async def _create(twin: Twin) -> None:
     )
     drawn = f"\n\n{drawn_for(invoice, twin.output)}" if args.qr and not twin.output.as_json else ""
     twin.output.result(values, f"{text}{drawn}")
+
+
+def _asked(twin: Twin, digits: int) -> tuple[int, str]:
+    """Credits and description of the invoice, less the fees that are covered."""
+    args = twin.args
+    price = twin.amount(args.amount, args.currency, digits, least=1)
+    if args.cover_fees is None:
+        return price, args.description
+    cover = twin.amount(args.cover_fees, args.currency, digits, least=0)
+    try:
+        about = covering.described(args.description, price, cover, args.currency, digits)
+        return covering.asked(price, cover), about
+    except EntryError as problem:
+        raise UsageError(f"--cover-fees: {problem}") from None
 
 
 def _list(twin: Twin) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from offset_engine.client import Batch
+from offset_engine.client import Batch, Currency
 from offset_engine.errors import OffsetError
 from offset_engine.files import Answer, FriendCard, Invite, Terms, invite_hash
 from offset_engine.introducing import (
@@ -19,11 +19,21 @@ from offset_engine.introducing import (
     SentInvite,
     accept_answer,
     accept_invite,
+    add_card,
+    changes_of,
     is_renewal,
 )
-from offset_engine.text import EntryError, fingerprint, fingerprint_words, readings_text, safe
+from offset_engine.text import (
+    EntryError,
+    fingerprint,
+    fingerprint_words,
+    format_amount,
+    readings_text,
+    safe,
+)
 from offset_tui import people, state
 from offset_tui.dialogs.base import Confirm
+from offset_tui.dialogs.high_limit import may_trust_so_much
 from offset_tui.dialogs.share import ShareScreen
 from offset_tui.keymap import pick
 from offset_tui.screens.form import (
@@ -79,6 +89,54 @@ class IntroductionForm(FormScreen):
         shown.append(f"{fingerprint_words(card.public_key)}\n", "bold")
         shown.append("Compare these words by voice before you trust somebody with money.\n", "dim")
         return shown
+
+    def offer(self, terms: Terms) -> Text:
+        """The limit offered, what was said before if that was another one, and a warning about digits."""
+        shown = Text.assemble((self.reading(terms), "bold"))
+        said = self.session.notebook.told_by(self.CARD.public_key, terms.currency)
+        if self.known_name() and said is not None and said != terms.limit_offered:
+            shown.append(f" (until now {format_amount(said, self.own_decimals(terms))})", "")
+        shown.append("\n")
+        if self.is_mismatch(terms):
+            shown.append("! the two of you count different digits after the point\n", "bold")
+        return shown
+
+    def known_lines(self) -> Text:
+        """What becomes of the relays of somebody who is a friend already; nothing for somebody new."""
+        known = self.session.snapshot.friend(self.CARD.public_key)
+        if known is None:
+            return Text()
+        shown = Text(f"\nThis is your friend {self.known_name()} already.")
+        try:
+            made = add_card(self.session.snapshot.report, self.CARD, "")
+        except OffsetError:
+            return shown  # `submit` says what is wrong with it
+        change = changes_of(self.session.snapshot.report, made)
+        if not change.has_relays:
+            shown.append(" The relays stay as they are.\n")
+            return shown
+        shown.append(" Where you reach them changes:\n")
+        for words, relay in people.relay_changes(change.relays_before, change.relays_after):
+            shown.append(f"  {words:<6}", "bold" if words != "stays" else "")
+            shown.append(
+                f"{people.server_words(relay.address)}  key {fingerprint(relay.public_key)}\n"
+            )
+        return shown
+
+    def limit_before(self, currency: Currency, after: int | None = None) -> str:
+        """` (now 200.00)` where a friend's limit would be another one, or is not chosen yet."""
+        known = self.session.snapshot.friend(self.CARD.public_key)
+        if known is None:
+            return ""
+        held = {one.currency: one.max_debt for one in known.currencies}
+        before = held.get(currency)
+        if before is None:
+            return " (new with them)"
+        return (
+            ""
+            if before == after
+            else f" (now {format_amount(before, self.session.decimals(currency))})"
+        )
 
     def taken_names(self) -> list[str]:
         """Names of other friends."""
@@ -145,15 +203,10 @@ class AcceptInviteScreen(IntroductionForm):
             shown.append(" (you keep your own)\n" if has_own else " (you will use them too)\n")
         for one in self.invite.card.terms:
             shown.append("trusts you up to ")
-            shown.append(f"{self.reading(one)}\n", "bold")
-            if self.is_mismatch(one):
-                shown.append("! the two of you count different digits after the point\n", "bold")
+            shown.append_text(self.offer(one))
         if not self.invite.card.terms:
             shown.append("offers no currency: you can agree on one later\n")
-        if self.known_name():
-            shown.append(
-                f"\nThis is your friend {self.known_name()}: only relays and limits change."
-            )
+        shown.append_text(self.known_lines())
         return shown
 
     def blocked(self) -> str:
@@ -186,11 +239,12 @@ class AcceptInviteScreen(IntroductionForm):
             except EntryError:
                 limit = None
             if limit is None:
-                loss = f"{one.currency}: {loss}"
+                loss = f"{one.currency}{self.limit_before(one.currency)}: {loss}"
             elif limit == 0:
                 loss = people.trust_words(self.who(), 0, one.currency, field.decimals)
             else:
-                loss = f"= {people.money(limit, one.currency, field.decimals)}: {loss}"
+                before = self.limit_before(one.currency, limit)
+                loss = f"= {people.money(limit, one.currency, field.decimals)}{before}: {loss}"
             self.echo(f"limit{at}", loss)
 
     async def submit(self) -> None:
@@ -200,6 +254,11 @@ class AcceptInviteScreen(IntroductionForm):
         grants = tuple(
             Grant(one.currency, self.amount(f"limit{at}")) for at, one in enumerate(terms)
         )
+        counted = tuple(
+            (one, self.own_decimals(two)) for one, two in zip(grants, terms, strict=True)
+        )
+        if not await may_trust_so_much(self, self.who(), counted):
+            return
         session = self.session
         try:
             made = accept_invite(session.snapshot.report, self.invite, session.name, name, grants)
@@ -252,7 +311,8 @@ class AcceptAnswerScreen(IntroductionForm):
         shown.append_text(self.card_lines())
         sent = self._sent()
         if self._is_renewal():
-            shown.append(f"This is your friend {self.known_name()}: only relays change.\n")
+            shown.append_text(self.known_lines())
+            shown.append("Limits stay as they are.\n")
             return shown
         if sent is None:
             return shown
@@ -262,18 +322,14 @@ class AcceptAnswerScreen(IntroductionForm):
             amount = people.money(
                 one.limit_offered, one.currency, self.session.decimals(one.currency)
             )
+            before = self.limit_before(one.currency, one.limit_offered)
             shown.append(
-                f"you trust them up to {amount}: the most you can lose if they disappear\n"
+                f"you trust them up to {amount}{before}: the most you can lose if they disappear\n"
             )
         for one in self.answer.card.terms:
             shown.append("they trust you up to ")
-            shown.append(f"{self.reading(one)}\n", "bold")
-            if self.is_mismatch(one):
-                shown.append("! the two of you count different digits after the point\n", "bold")
-        if self.known_name():
-            shown.append(
-                f"This is your friend {self.known_name()}: only relays and limits change.\n"
-            )
+            shown.append_text(self.offer(one))
+        shown.append_text(self.known_lines())
         return shown
 
     def blocked(self) -> str:
@@ -323,6 +379,8 @@ class AcceptAnswerScreen(IntroductionForm):
         """Add the friend with the limits of the invite."""
         name = checked_name(self.text("name"), self.taken_names())
         session = self.session
+        # Another program may have taken an answer to the same invite since this was opened.
+        await self.host.read_notebook()
         try:
             book = session.notebook
             made = accept_answer(

@@ -20,12 +20,13 @@ from offset_engine.client import HistoryEntry, HistoryKind, InvoiceId, PaymentId
 from offset_engine.disk import expanded, write_file
 from offset_engine.notebook import NOTE_BYTES_MAX
 from offset_engine.text import format_amount, relative, safe
+from offset_tui import side_words
 from offset_tui.dialogs.base import Ask, Notice
 from offset_tui.dialogs.pick import Pick
 from offset_tui.keymap import ACTIVITY, pick
-from offset_tui.screens.base import CardScreen
+from offset_tui.screens.sides import SidesScreen
 from offset_tui.session import Snapshot
-from offset_tui.widgets.table import Column, KeyedTable, Row
+from offset_tui.widgets.table import Column, KeyedTable, Many, Row
 
 PAGE: Final = 500
 """Entries of each history read at once."""
@@ -48,7 +49,7 @@ _SHOWN: Final = {
 }
 
 
-class ActivityScreen(CardScreen):
+class ActivityScreen(SidesScreen):
     """See the module."""
 
     SECTION = "activity"
@@ -64,12 +65,16 @@ class ActivityScreen(CardScreen):
         self._words, self._shown = "", "all"
         self._is_oldest_first = False
         self._finished = -1
+        self._merged: tuple[tuple[object, ...], tuple[Entry, ...]] = ((), ())
+        self._found: tuple[tuple[object, ...], tuple[Entry, ...]] = ((), ())
 
     def body(self) -> ComposeResult:
         """A line that says what is shown, the list, and what to do if there is none."""
         yield Static(id="activity-head", classes="muted")
-        yield KeyedTable(id="activity")
-        yield Static(Text(_EMPTY), id="activity-empty", classes="empty")
+        yield from self.beside(
+            KeyedTable(id="activity"),
+            Static(Text(_EMPTY), id="activity-empty", classes="empty"),
+        )
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw; history is read again when something has ended."""
@@ -94,17 +99,28 @@ class ActivityScreen(CardScreen):
     @property
     def entries(self) -> tuple[Entry, ...]:
         """What is shown, in the order shown."""
-        snapshot = self.session.snapshot
-        found = activity.merge(
-            snapshot.pays,
-            snapshot.invoices,
-            self._history,
-            activity.names_of(snapshot.report),
-            self.session.notebook,
-        )
-        chosen = tuple(one for one in found if self._is_shown(one))
-        matched = activity.matching(chosen, self._words)
-        return matched[::-1] if self._is_oldest_first else matched
+        every = self._every()
+        of = (every, self._shown, self._words, self._is_oldest_first)
+        if not _are_same(self._found[0], of):
+            chosen = tuple(one for one in every if self._is_shown(one))
+            matched = activity.matching(chosen, self._words) if self._words else chosen
+            self._found = of, matched[::-1] if self._is_oldest_first else matched
+        return self._found[1]
+
+    def _every(self) -> tuple[Entry, ...]:
+        """Everything that happened; put together again only when some of it is new."""
+        session, snapshot = self.session, self.session.snapshot
+        names = session.roster.names
+        of = (snapshot.pays, snapshot.invoices, self._history, names, session.notebook)
+        if not _are_same(self._merged[0], of):
+            before = {one.key: one for one in self._merged[1]}
+            found = activity.merge(
+                snapshot.pays, snapshot.invoices, self._history, names, session.notebook
+            )
+            # The same object for what is the same, so that the list knows which rows to draw again.
+            kept = tuple(old if (old := before.get(one.key)) == one else one for one in found)
+            self._merged = of, kept
+        return self._merged[1]
 
     def _is_shown(self, entry: Entry) -> bool:
         match self._shown:
@@ -122,7 +138,8 @@ class ActivityScreen(CardScreen):
     def _draw(self) -> None:
         entries = self.entries
         table = self.query_one(KeyedTable)
-        table.fill(_COLUMNS, [self._row(one) for one in entries])
+        many = Many(entries, self._row, _key, widest=lambda: _widest(entries))
+        table.fill_many(_COLUMNS, many)
         table.display = bool(entries)
         is_narrowed = bool(self._words) or self._shown != "all"
         empty = self.query_one("#activity-empty", Static)
@@ -136,6 +153,15 @@ class ActivityScreen(CardScreen):
         if self._is_oldest_first:
             head += " · oldest first"
         self.query_one("#activity-head", Static).update(Text(head))
+        self.show_side()
+
+    def side(self) -> Text | None:
+        """What happened under the cursor, with all of its words."""
+        entry = self._current()
+        if entry is None:
+            return None
+        now_ms, is_ascii = self.session.snapshot.now_ms, self.host.options.is_ascii
+        return side_words.happened(entry, self.session.decimals, now_ms, is_ascii=is_ascii)
 
     def _row(self, entry: Entry) -> Row:
         snapshot = self.session.snapshot
@@ -245,6 +271,32 @@ class ActivityScreen(CardScreen):
         if typed:
             text = activity.to_csv(exported) if form == "csv" else activity.to_json(exported)
             await self.do(_write(typed, text), f"written to {typed}")
+
+
+def _key(entry: Entry) -> str:
+    return entry.key
+
+
+def _are_same(before: tuple[object, ...], now: tuple[object, ...]) -> bool:
+    """Whether these are the same; mostly the very objects."""
+    return len(before) == len(now) and all(
+        old is new or old == new for old, new in zip(before, now, strict=True)
+    )
+
+
+def _widest(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """What likely needs the most room."""
+    if not entries:
+        return ()
+    return (
+        max(entries, key=lambda one: abs(one.amount)),
+        min(entries, key=lambda one: one.amount),
+        max(entries, key=lambda one: one.fee),
+        max(entries, key=lambda one: len(one.name)),
+        max(entries, key=lambda one: len(one.state)),
+        max(entries, key=lambda one: len(one.note or one.description)),
+        max(entries, key=lambda one: len(one.kind.value)),
+    )
 
 
 async def _write(typed: str, text: str) -> None:

@@ -12,6 +12,7 @@ from offset_engine.files import FriendCard, Terms
 from offset_engine.introducing import Grant, add_card
 from offset_engine.text import fingerprint, safe
 from offset_tui import people
+from offset_tui.dialogs.high_limit import may_trust_so_much
 from offset_tui.screens.accept import IntroductionForm
 from offset_tui.screens.currency_form import CurrencyForm
 from offset_tui.screens.form import checked_name, field_row
@@ -100,6 +101,8 @@ class AddFriendScreen(CurrencyForm, IntroductionForm):
             name = checked_name(self.text("name"), self.taken_names())
             made_grant = self.grant()
             if made_grant is not None:
+                if not await may_trust_so_much(self, self.who(), (made_grant,)):
+                    return
                 grants = (made_grant[0],)
                 terms = self._terms_of(made_grant[0].currency, made_grant[1])
         try:

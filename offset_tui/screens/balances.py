@@ -16,13 +16,13 @@ from offset_engine.client import Currency, HistoryEntry, HistoryKind, PublicKey
 from offset_engine.disk import expanded, write_file
 from offset_engine.errors import FileError, OffsetError
 from offset_engine.text import format_amount, safe
-from offset_tui import people, state
+from offset_tui import people, roster, state
 from offset_tui.dialogs.base import Ask
 from offset_tui.keymap import pick
-from offset_tui.screens.base import CardScreen
+from offset_tui.screens.sides import SidesScreen
 from offset_tui.session import Snapshot
 from offset_tui.widgets.credit import balance
-from offset_tui.widgets.table import Column, KeyedTable, Row
+from offset_tui.widgets.table import Column, KeyedTable, Many, Row
 
 _TITLES: Final = (
     Column("Balance", "right"),
@@ -48,23 +48,24 @@ _EMPTY: Final = (
 )
 
 
-class BalancesScreen(CardScreen):
+class BalancesScreen(SidesScreen):
     """See the module."""
 
     SECTION = "balances"
     TOPIC = "balances"
     AUTO_FOCUS = "KeyedTable"
-    BINDINGS: ClassVar[list[BindingType]] = [*pick("list.sort", "list.export")]
+    STACKED = True
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("friend.rebalance", "list.sort", "list.export")]
 
     def __init__(self) -> None:
         super().__init__()
         self._by_friend = False
         self._past: list[HistoryEntry] = []
+        self._moves: dict[Currency, list[tuple[int, int]]] = {}
 
     def body(self) -> ComposeResult:
         """The table, and the currency under the cursor in words."""
-        yield KeyedTable(id="balances")
-        yield Static(id="balances-detail", markup=False)
+        yield from self.beside(KeyedTable(id="balances"))
         yield Static(_EMPTY, id="balances-empty", classes="empty", markup=False)
 
     def on_screen_resume(self) -> None:
@@ -81,47 +82,49 @@ class BalancesScreen(CardScreen):
                 found += await self.session.client.history(kind, None, _HISTORY_PAGE)
         except OffsetError:
             return  # an app without that permission: the line of past balances is left out
-        self._past = found
-        self.redraw(self._show_detail)
+        self._past, self._moves = found, {}
+        self.redraw(self.show_side)
 
     # --- drawing --------------------------------------------------------------------------------
 
     def _lines(self) -> tuple[state.Line, ...]:
-        return state.all_lines(self.session.snapshot.report, self.session.notebook)
+        return self.session.roster.lines
 
     def _nets(self) -> tuple[state.Net, ...]:
         order = tuple(one.currency for one in self.session.settings.currencies)
-        return state.nets(self._lines(), order)
+        return self.session.roster.nets(order)
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw all of them."""
-        lines = self._lines()
-        table = self.query_one(KeyedTable)
+        lines, nets = self._lines(), self._nets()
         self.query_one("#balances-empty").display = not lines
-        table.display = self.query_one("#balances-detail").display = bool(lines)
-        if self._by_friend:
-            table.fill(_BY_FRIEND, [self._row(line) for line in lines])
-        else:
-            table.fill(_BY_CURRENCY, self._grouped(lines))
-        self._show_detail()
+        self.query_one("#sides").display = bool(lines)
+        columns = _BY_FRIEND if self._by_friend else _BY_CURRENCY
+        things = lines if self._by_friend else self._grouped(nets)
+        self.query_one(KeyedTable).fill_many(
+            columns, Many(things, self._row, _key, widest=lambda: (*roster.widest(lines), *nets))
+        )
+        self.show_side()
 
-    def _grouped(self, lines: tuple[state.Line, ...]) -> list[Row]:
-        rows: list[Row] = []
-        for net in self._nets():
-            held = [line for line in lines if line.currency == net.currency]
-            rows.append(self._total(net, len(held)))
-            rows += [self._row(line) for line in held]
-        return rows
+    def _grouped(self, nets: tuple[state.Net, ...]) -> list[state.Net | state.Line]:
+        found: list[state.Net | state.Line] = []
+        for net in nets:
+            found += [net, *self.session.roster.held(net.currency)]
+        return found
 
-    def _total(self, net: state.Net, count: int) -> Row:
+    def _row(self, thing: state.Net | state.Line) -> Row:
+        return self._total(thing) if isinstance(thing, state.Net) else self._single(thing)
+
+    def _total(self, net: state.Net) -> Row:
         decimals = self.session.decimals(net.currency)
+        count = len(self.session.roster.held(net.currency))
 
         def amount(credits_: int) -> Text:
             return Text(format_amount(credits_, decimals), "bold")
 
         friends = f"all {count}" if count > 1 else "1 friend"
         return Row(
-            f"{net.currency} ",
+            _key(net),
             (
                 Text(net.currency, "bold"),
                 Text(friends, "bold"),
@@ -135,7 +138,7 @@ class BalancesScreen(CardScreen):
             ),
         )
 
-    def _row(self, line: state.Line) -> Row:
+    def _single(self, line: state.Line) -> Row:
         decimals = self.session.decimals(line.currency)
 
         def amount(credits_: int | None) -> str:
@@ -150,7 +153,7 @@ class BalancesScreen(CardScreen):
             else self._balance(line.balance, line.currency, "")
         )
         return Row(
-            f"{line.currency} {line.friend.to_text()}",
+            _key(line),
             (
                 *first,
                 shown,
@@ -182,18 +185,14 @@ class BalancesScreen(CardScreen):
 
     # --- the currency under the cursor ----------------------------------------------------------
 
-    def on_data_table_row_highlighted(self) -> None:
-        """Another one."""
-        self._show_detail()
-
-    def _show_detail(self) -> None:
+    def side(self) -> Text | None:
+        """The currency in all, and what became of it."""
         key = self.query_one(KeyedTable).current_key
-        if key is None or not self.host.has_session:
-            return
+        if key is None:
+            return None
         currency = key.split(" ")[0]
         net = next((one for one in self._nets() if one.currency == currency), None)
-        if net is not None:
-            self.query_one("#balances-detail", Static).update(self.legible(self._detail(net)))
+        return None if net is None else self._detail(net)
 
     def _detail(self, net: state.Net) -> Text:
         decimals = self.session.decimals(net.currency)
@@ -213,11 +212,14 @@ class BalancesScreen(CardScreen):
         else:
             shown.append(f"\ncan pay up to {amount(net.can_pay)}, as far as friends said")
         shown.append(f" · can be paid up to {amount(net.can_be_paid)}")
-        changes = people.moves(self._past, net.currency)
+        if net.currency not in self._moves:
+            self._moves[net.currency] = people.moves(self._past, net.currency)
+        changes = self._moves[net.currency]
         if changes:
             shown.append_text(self._history(net, changes))
         shown.append(
-            "\n\ns groups by friend or currency · E exports · enter opens the friend", "dim"
+            "\n\ns groups · E exports · z rebalances · enter opens the friend",
+            "dim",
         )
         return shown
 
@@ -241,6 +243,16 @@ class BalancesScreen(CardScreen):
         self._by_friend = not self._by_friend
         self.refresh_view()
         self.flash("grouped by friend" if self._by_friend else "grouped by currency, with totals")
+
+    def action_rebalance(self) -> None:
+        """With the friend under the cursor, in the currency there."""
+        currency, _, friend = (self.query_one(KeyedTable).current_key or "").partition(" ")
+        if not friend:
+            self.flash("choose a friend's line first: z moves what is owed there towards zero")
+            return
+        from offset_tui.screens.rebalance import RebalanceScreen  # noqa: PLC0415 - only then
+
+        self.host.push_screen(RebalanceScreen(PublicKey.from_text(friend), Currency.of(currency)))
 
     def on_data_table_row_selected(self) -> None:
         """Enter opens the friend."""
@@ -270,3 +282,9 @@ class BalancesScreen(CardScreen):
             self.flash(str(problem), is_error=True)
         else:
             self.flash(f"written to {safe(str(path), 200)}")
+
+
+def _key(thing: state.Net | state.Line) -> str:
+    """Currency and friend; of a total the currency only."""
+    friend = "" if isinstance(thing, state.Net) else thing.friend.to_text()
+    return f"{thing.currency} {friend}"

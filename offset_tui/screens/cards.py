@@ -150,6 +150,8 @@ class CardsScreen(CardScreen):
             shown.append(f"{safe(card.name, 40)}", "bold")
             if card.problem:
                 shown.append(f": cannot be opened. {safe(card.problem, 500)}", "red")
+            elif card.warning:
+                shown.append(f": {safe(card.warning, 500)}", "bold yellow")
             shown.append(f"\n{card_words.what_next(card, is_open=self._is_open(card))}")
             if card.public_key is not None:
                 shown.append(f"\n{card.public_key.to_text()}", "dim")

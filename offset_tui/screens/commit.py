@@ -15,7 +15,7 @@ from offset_engine.text import format_amount, iso_local, safe
 from offset_tui import reviews, sale_words
 from offset_tui.keymap import pick
 from offset_tui.sale_words import CommitVerdict, Finding
-from offset_tui.screens.selling import SellingScreen
+from offset_tui.screens.selling import NOT_COLLECTED, SellingScreen
 from offset_tui.session import Snapshot
 
 _WHOLE = 0
@@ -71,7 +71,7 @@ class CommitScreen(SellingScreen):
         if is_wanted:
             self._was_asked_to_collect = True
             self._is_busy = True
-            self._collect()
+            self._collect(is_pressed=False)
 
     def _draw(self) -> None:
         found = self.found
@@ -131,11 +131,13 @@ class CommitScreen(SellingScreen):
         """Verify and collect; the node checks everything itself once more."""
         if self.arming.is_armed and not self._is_busy and self.may_change():
             self._is_busy = True
-            self._collect()
+            self._collect(is_pressed=True)
 
     @work(group="collect")
-    async def _collect(self) -> None:
+    async def _collect(self, *, is_pressed: bool) -> None:
         try:
+            if is_pressed and not await self.is_pressed_alone(NOT_COLLECTED):
+                return
             client = self.session.client
             is_done, _ = await self.do(client.accept_commit(self.commit), "collected")
             if is_done:

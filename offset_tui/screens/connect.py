@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from offset_engine.files import Servers, parse
 from offset_engine.text import safe
 from offset_tui import servers
+from offset_tui.dialogs.auto_servers import use_known
 from offset_tui.doors import CardKind
 from offset_tui.keymap import pick
 from offset_tui.screens.base import CardScreen
@@ -48,6 +49,7 @@ _RUN_AFTER: Final = (
     " looked up elsewhere. Enter starts them; the card is away for about a second."
 )
 _RUN_OPTION: Final = ("run", "Run servers in this card (household, LAN)")
+_AUTO_OPTION: Final = ("auto", "Use servers of this computer's list")
 _WAYS_OPTION: Final = ("ways", "Explain the three ways to get servers")
 _CHOICES: Final = {
     "servers": (_RUN_OPTION, _WAYS_OPTION, ("share", "Later: Home reminds me")),
@@ -96,6 +98,21 @@ class ConnectScreen(CardScreen):
         self._had_servers = self._has_servers
         self.query_one("#ways-text", Static).update(_ways(is_ascii=self.host.options.is_ascii))
         self._go(self._begin or ("share" if self._has_servers else "servers"))
+        self._look_for_list()
+
+    @work(group="list", exclusive=True)
+    async def _look_for_list(self) -> None:
+        """Offer the list of servers on this computer first, if there is one."""
+        is_read, listed = await self.do(self.host.door.known_servers())
+        if is_read and listed:
+            choices = self.query_one("#servers-choices", OptionList)
+            choices.clear_options()
+            choices.add_options(_options((_AUTO_OPTION, *_CHOICES["servers"])))
+            choices.highlighted = 0
+
+    @work(group="servers", exclusive=True)
+    async def _use_list(self) -> None:
+        await use_known(self)
 
     @property
     def _has_servers(self) -> bool:
@@ -146,6 +163,8 @@ class ConnectScreen(CardScreen):
             self._share(chosen)
         elif chosen == "run" and self.session.card.kind is CardKind.REMOTE:
             self.flash("this card runs elsewhere: servers are run there", is_error=True)
+        elif chosen == "auto":
+            self._use_list()
         else:
             self._go(chosen)
 

@@ -17,6 +17,7 @@ from offset_engine.client import (
 )
 from offset_engine.text import fingerprint
 from offset_tui import people, state
+from offset_tui.dialogs.high_limit import may_trust_so_much
 from offset_tui.screens.currency_form import CurrencyForm
 from offset_tui.screens.form import FieldError
 from offset_tui.widgets.tick import Tick
@@ -76,6 +77,8 @@ class CurrencyScreen(CurrencyForm):
         friend = self.session.snapshot.friend(self.key)
         if friend is not None and any(one.currency == grant.currency for one in friend.currencies):
             raise FieldError("currency", "this currency is in use with this friend already")
+        if not await may_trust_so_much(self, self.who(), (made,)):
+            return
         commands: list[Command] = [
             SetFriendCurrencyMaxDebt(self.key, grant.currency, grant.max_debt),
             SetFriendCurrencyRate(self.key, grant.currency, grant.rate),

@@ -28,6 +28,7 @@ from offset_engine.client import (
     SetFriendName,
 )
 from offset_engine.files import Terms
+from offset_engine.introducing import Grant
 from offset_engine.text import (
     fingerprint,
     fingerprint_words,
@@ -38,6 +39,7 @@ from offset_engine.text import (
 from offset_tui import people, state
 from offset_tui.dialogs.base import Confirm, TypeToConfirm
 from offset_tui.dialogs.edits import FeeDialog, LimitDialog, RenameDialog, ToldDialog
+from offset_tui.dialogs.high_limit import may_trust_so_much
 from offset_tui.dialogs.unfriend import unfriend
 from offset_tui.keymap import pick
 from offset_tui.screens.base import CardScreen
@@ -56,7 +58,7 @@ _COLUMNS: Final = (
 )
 _BAR_CELLS: Final = 40
 _MORE_KEYS: Final = (
-    "L their limit · e rename · R relays · t what they signed\n"
+    "z rebalance · L their limit · e rename · R relays · t what they signed\n"
     "space on or off · x remove currency · X unfriend"
 )
 _ONE_CURRENCY: Final = "there is no currency here yet: n adds one"
@@ -77,6 +79,7 @@ class FriendScreen(CardScreen):
             "list.toggle",
             "friend.relays",
             "friend.token",
+            "friend.rebalance",
             "friend.rename",
             "friend.told",
             "friend.drop_currency",
@@ -246,7 +249,10 @@ class FriendScreen(CardScreen):
             return
         decimals = self.session.decimals(line.currency)
         limit = await self.host.push_screen_wait(LimitDialog(line, decimals))
-        if limit is not None:
+        if limit is None:
+            return
+        wanted = ((Grant(line.currency, limit), decimals),)
+        if await may_trust_so_much(self, line.name, wanted):
             command = SetFriendCurrencyMaxDebt(self.key, line.currency, limit)
             said = f"limit for {line.name}: {money_text(limit, line.currency, decimals)}"
             await self.do(self.session.client.command(command), said)
@@ -351,6 +357,16 @@ class FriendScreen(CardScreen):
         """Forget the friend."""
         if self.may_change():
             unfriend(self, self.key)
+
+    def action_rebalance(self) -> None:
+        """Move what is owed towards zero, over others."""
+        from offset_tui.screens.rebalance import RebalanceScreen  # noqa: PLC0415 - only then
+
+        line = self._line()
+        if line is None:
+            self.flash(_ONE_CURRENCY if self._friend is not None else "this friend is gone")
+        else:
+            self.host.push_screen(RebalanceScreen(self.key, line.currency))
 
     def action_relays(self) -> None:
         """Where the friend is reached."""

@@ -21,7 +21,7 @@ from offset_engine.errors import OffsetError
 from offset_engine.files import FriendCard
 from offset_engine.introducing import own_card
 from offset_engine.text import fingerprint_words, relative, safe
-from offset_tui import people, state
+from offset_tui import people, roster, side_words, state
 from offset_tui.dialogs.base import Confirm
 from offset_tui.dialogs.importing import ImportDialog
 from offset_tui.dialogs.pick import Pick
@@ -29,11 +29,13 @@ from offset_tui.dialogs.qr import QrScreen
 from offset_tui.dialogs.share import ShareScreen
 from offset_tui.dialogs.unfriend import unfriend
 from offset_tui.keymap import pick
+from offset_tui.roster import Person
 from offset_tui.screens.base import CardScreen
+from offset_tui.screens.sides import SidesScreen
 from offset_tui.session import Snapshot
 from offset_tui.widgets.credit import balance, credit_bar
 from offset_tui.widgets.inputs import LineInput
-from offset_tui.widgets.table import Column, KeyedTable, Row
+from offset_tui.widgets.table import Column, KeyedTable, Many, Row
 
 _COLUMNS: Final = (
     Column("Friend"),
@@ -105,7 +107,7 @@ def share_card(screen: CardScreen) -> None:
         )
 
 
-class FriendsScreen(CardScreen):
+class FriendsScreen(SidesScreen):
     """See the module."""
 
     SECTION = "friends"
@@ -130,34 +132,43 @@ class FriendsScreen(CardScreen):
 
     def body(self) -> ComposeResult:
         """The filter, the list, or what to do without one."""
-        yield LineInput(id="people-filter", placeholder="show only names that contain …")
-        yield KeyedTable(id="friends")
-        yield Static(id="friends-empty", classes="empty", markup=False)
+        yield from self.beside(
+            LineInput(id="people-filter", placeholder="show only names that contain …"),
+            KeyedTable(id="friends"),
+            Static(id="friends-empty", classes="empty", markup=False),
+        )
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw the friends."""
-        names = state.friend_names(snapshot.report)
-        friends = [
-            one
-            for one in snapshot.report.friends
-            if people.is_match(self._wanted, one.name, names[one.public_key])
-        ]
-        lines = {
-            one.public_key: state.lines_of(one, names[one.public_key], self.session.notebook)
-            for one in friends
-        }
-        self._put_in_order(friends, lines)
-        is_wide = any(self._is_wide(line) for held in lines.values() for line in held)
-        rows = [
-            (self._wide_row if is_wide else self._row)(
-                one, names[one.public_key], lines[one.public_key]
-            )
-            for one in friends
-        ]
+        shown = self._in_order(
+            [
+                one
+                for one in self.session.roster.people
+                if not self._wanted or people.is_match(self._wanted, one.report.name, one.name)
+            ]
+        )
+        is_wide = any(self._is_wide(line) for one in shown for line in one.lines)
         table = self.query_one(KeyedTable)
-        table.display = bool(rows)
-        table.fill(_WIDE_COLUMNS if is_wide else _COLUMNS, rows)
-        self._say_empty(snapshot, has_rows=bool(rows))
+        table.display = bool(shown)
+        table.fill_many(
+            _WIDE_COLUMNS if is_wide else _COLUMNS,
+            Many(
+                shown,
+                self._wide_row if is_wide else self._row,
+                _key,
+                lambda one: max(len(one.lines), 1) * (1 + is_wide),
+                lambda: self._widest(shown),
+            ),
+        )
+        self._say_empty(snapshot, has_rows=bool(shown))
+        self.show_side()
+
+    def _widest(self, shown: list[Person]) -> list[Person]:
+        if not shown:
+            return []
+        lines = roster.widest([line for one in shown for line in one.lines])
+        by_key = self.session.roster.by_key
+        return [max(shown, key=lambda one: len(one.name)), *(by_key[one.friend] for one in lines)]
 
     def _say_empty(self, snapshot: Snapshot, *, has_rows: bool) -> None:
         empty = self.query_one("#friends-empty", Static)
@@ -169,50 +180,50 @@ class FriendsScreen(CardScreen):
         else:
             empty.update(Text(_NO_FRIENDS + ("" if snapshot.report.relays else _NO_RELAY)))
 
-    def _put_in_order(
-        self, friends: list[FriendReport], lines: dict[PublicKey, tuple[state.Line, ...]]
-    ) -> None:
+    def _in_order(self, found: list[Person]) -> list[Person]:
         sort = _SORTS[self._sort][0]
         if sort == "state":
-            friends.sort(key=lambda one: people.standing(one).rank)
+            found.sort(key=lambda one: people.standing(one.report).rank)
         elif sort == "used":
-            friends.sort(key=lambda one: -max(map(_use, lines[one.public_key]), default=0))
+            found.sort(key=lambda one: -max(map(_use, one.lines), default=0))
+        return found
 
     def _is_wide(self, line: state.Line) -> bool:
-        return len(str(line.balance or 0)) * 4 // 3 > people.WIDE_CELLS
+        # As many digits, and a separator for every three.
+        return bool(line.balance) and len(str(line.balance)) * 4 // 3 > people.WIDE_CELLS
 
-    def _row(self, friend: FriendReport, name: str, lines: tuple[state.Line, ...]) -> Row:
+    def _row(self, one: Person) -> Row:
         is_ascii = self.host.options.is_ascii
         balances, bars = Text(), Text()
-        for at, line in enumerate(lines):
+        for at, line in enumerate(one.lines):
             balances.append("\n" if at else "").append_text(self._balance(line))
             bars.append("\n" if at else "").append_text(
                 credit_bar(line.balance or 0, line.i_grant, line.granted, is_ascii=is_ascii)
             )
-        standing = people.standing(friend)
+        standing = people.standing(one.report)
         return Row(
-            friend.public_key.to_text(),
+            one.key,
             (
-                name,
+                one.name,
                 Text(standing.shown(is_ascii=is_ascii), standing.style),
-                "\n".join(line.currency for line in lines) or "none yet",
+                "\n".join(line.currency for line in one.lines) or "none yet",
                 balances,
                 bars,
-                self._last(friend),
+                self._last(one.report),
             ),
         )
 
-    def _wide_row(self, friend: FriendReport, name: str, lines: tuple[state.Line, ...]) -> Row:
+    def _wide_row(self, one: Person) -> Row:
         """The currency under its amount, so that no digit is cut."""
         shown = Text()
-        for at, line in enumerate(lines):
+        for at, line in enumerate(one.lines):
             shown.append("\n" if at else "")
             shown.append_text(self._balance(line, words=False)).append(f"\n{line.currency}")
-        standing = people.standing(friend)
+        standing = people.standing(one.report)
         return Row(
-            friend.public_key.to_text(),
+            one.key,
             (
-                state.clip_name(name, 12),
+                state.clip_name(one.name, 12),
                 Text(standing.shown(is_ascii=self.host.options.is_ascii), standing.style),
                 shown,
             ),
@@ -236,6 +247,18 @@ class FriendsScreen(CardScreen):
         if friend.pending:
             return f"{friend.pending} pending" if not seen else f"{seen}, {friend.pending} pending"
         return seen or "not since start"
+
+    # --- beside the list ------------------------------------------------------------------------
+
+    def side(self) -> Text | None:
+        """The friend under the cursor in short."""
+        key = self.query_one(KeyedTable).current_key
+        if key is None or not self.host.has_session:
+            return None
+        one = self.session.roster.by_key.get(PublicKey.from_text(key))
+        if one is None:
+            return None
+        return side_words.friend(one, self.session.decimals, is_ascii=self.host.options.is_ascii)
 
     # --- keys -----------------------------------------------------------------------------------
 
@@ -338,6 +361,10 @@ async def _toggle(screen: CardScreen, friend: FriendReport) -> None:
     )
     if await screen.host.push_screen_wait(Confirm("Switch off", question, "Switch off", "y")):
         await screen.do(client.command(DisableFriend(key)), f"{name} is switched off")
+
+
+def _key(one: Person) -> str:
+    return one.key
 
 
 def _use(line: state.Line) -> int:

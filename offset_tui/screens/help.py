@@ -18,6 +18,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Markdown, OptionList, Static
 from textual.widgets.option_list import Option
 
+from offset_engine.text import safe
 from offset_tui.keymap import pick
 from offset_tui.screens.base import CardScreen
 from offset_tui.screens.logs import LogScreen
@@ -119,8 +120,28 @@ def about() -> Text:
         except metadata.PackageNotFoundError:
             continue
     shown.append(f"  {'Python':<12} {sys.version.split()[0]} on {platform.system()}\n")
+    for label, text in contacts():
+        shown.append(f"  {label:<12} {text}\n")
     shown.append("\n  Files and versions: `offset info` in a shell.\n", "dim")
     return shown
+
+
+def contacts() -> Iterator[tuple[str, str]]:
+    """Licence, and site and mail as far as whoever built this copy named them."""
+    yield "Licence", "MIT: use, change and pass it on as you like"
+    try:
+        named = metadata.metadata("offset-card")
+    except metadata.PackageNotFoundError:
+        named = None
+    urls = [] if named is None else named.get_all("Project-URL") or []
+    mails = [] if named is None else named.get_all("Author-email") or []
+    for one in urls:
+        label, _, url = one.partition(", ")
+        yield safe(label, 12), safe(url, 60)
+    for one in mails:
+        yield "Mail", safe(one, 60)
+    if not urls and not mails:
+        yield "Site, mail", "none named in this copy; README.md came with it"
 
 
 class HelpScreen(CardScreen):

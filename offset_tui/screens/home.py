@@ -23,7 +23,7 @@ from offset_engine.client import (
 )
 from offset_engine.errors import OffsetError
 from offset_engine.text import cells, clip_cells, format_amount, money_text, pad_cells, relative
-from offset_tui import checklist, needs, state
+from offset_tui import checklist, needs, roster, state
 from offset_tui.checklist import Step
 from offset_tui.dialogs.pick import Pick
 from offset_tui.doors import CardKind
@@ -33,7 +33,7 @@ from offset_tui.session import Snapshot
 from offset_tui.widgets.checklist import Checklist
 from offset_tui.widgets.credit import balance, credit_bar
 from offset_tui.widgets.facts import plain
-from offset_tui.widgets.table import Column, KeyedTable, Row
+from offset_tui.widgets.table import Column, KeyedTable, Many, Row
 
 NETS_SHOWN: Final = 4
 NEEDS_SHOWN: Final = 3
@@ -74,7 +74,7 @@ class HomeScreen(CardScreen):
     SECTION = "home"
     TOPIC = "home"
     AUTO_FOCUS = "Checklist OptionList, KeyedTable"
-    BINDINGS: ClassVar[list[BindingType]] = [*pick("list.new", "list.copy")]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("list.new", "list.copy", "home.pending")]
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,8 +93,8 @@ class HomeScreen(CardScreen):
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw everything; history is read again when something may have ended."""
-        lines = state.all_lines(snapshot.report, self.session.notebook)
-        self._put("#net", self._net(lines))
+        lines = self.session.roster.lines
+        self._put("#net", self._net())
         self._put("#needs", self._needs())
         self._put("#pending", self._pending(snapshot))
         is_tall = self.size.height >= TALL_ROWS
@@ -102,16 +102,23 @@ class HomeScreen(CardScreen):
         self._show_checklist(snapshot)
         table = self.query_one(KeyedTable)
         table.display = bool(lines)
-        if any(abs(one.balance or 0) >= WIDE_CREDITS for one in lines):
-            table.fill(_WIDE, [self._wide_row(one, snapshot) for one in lines])
-        else:
-            table.fill(_FRIENDS, [self._row(one, snapshot) for one in lines])
+        is_wide = any(abs(one.balance or 0) >= WIDE_CREDITS for one in lines)
+        table.fill_many(
+            _WIDE if is_wide else _FRIENDS,
+            Many(
+                lines,
+                self._wide_row if is_wide else self._row,
+                _key,
+                _wide_lines if is_wide else _one_line,
+                lambda: roster.widest(lines),
+            ),
+        )
         empty = self.query_one("#home-empty", Static)
         empty.display = not snapshot.report.friends
         empty.update(Text(_NO_FRIENDS))
         self._read_history(snapshot)
-        if self.focused is None and self.is_current:
-            self._focus_first()
+        # What was hidden until now has its place, and what is hidden now has lost the focus, after the next layout.
+        self.call_after_refresh(self._focus_first)
 
     def _put(self, where: str, shown: Text) -> None:
         static = self.query_one(where, Static)
@@ -120,6 +127,8 @@ class HomeScreen(CardScreen):
         static.display = bool(shown)
 
     def _focus_first(self) -> None:
+        if self.focused is not None or not self.is_current:
+            return
         for one in (self.query_one("#steps", OptionList), self.query_one(KeyedTable)):
             if one.focusable and one.is_on_screen:
                 one.focus()
@@ -127,10 +136,10 @@ class HomeScreen(CardScreen):
 
     # --- what is drawn --------------------------------------------------------------------------
 
-    def _net(self, lines: tuple[state.Line, ...]) -> Text:
+    def _net(self) -> Text:
         is_ascii = self.host.options.is_ascii
         order = tuple(one.currency for one in self.session.settings.currencies)
-        found = state.nets(lines, order)
+        found = self.session.roster.nets(order)
         wide = max((len(net.currency) for net in found), default=0)
         shown = Text()
         for net in found[:NETS_SHOWN]:
@@ -164,7 +173,7 @@ class HomeScreen(CardScreen):
             snapshot.pays,
             snapshot.invoices,
             self._history or [],
-            activity.names_of(snapshot.report),
+            self.session.roster.names,
             self.session.notebook,
         )
 
@@ -201,10 +210,10 @@ class HomeScreen(CardScreen):
         shown.append(f"{clip_cells(rest, room)}\n", "dim")
         return shown
 
-    def _row(self, line: state.Line, snapshot: Snapshot) -> Row:
+    def _row(self, line: state.Line) -> Row:
         decimals = self.session.decimals(line.currency)
         is_ascii = self.host.options.is_ascii
-        friend = snapshot.friend(line.friend)
+        friend = self.session.snapshot.friend(line.friend)
         is_online = friend is not None and friend.is_online
         shown = (
             Text("pending")
@@ -213,7 +222,7 @@ class HomeScreen(CardScreen):
         )
         can_pay = "?" if line.can_pay is None else format_amount(line.can_pay, decimals)
         return Row(
-            f"{line.friend.to_text()} {line.currency}",
+            _key(line),
             (
                 line.name,
                 Text("online", "green") if is_online else Text("offline", "dim"),
@@ -225,13 +234,13 @@ class HomeScreen(CardScreen):
             ),
         )
 
-    def _wide_row(self, line: state.Line, snapshot: Snapshot) -> Row:
+    def _wide_row(self, line: state.Line) -> Row:
         """Who, and the balance with all of its digits, on a line of its own if it is that wide."""
-        row = self._row(line, snapshot)
+        row = self._row(line)
         name, online, currency, shown = (
             one if isinstance(one, Text) else Text(one) for one in row.cells[:4]
         )
-        joint = "\n  " if abs(line.balance or 0) >= WIDE_CREDITS else "  "
+        joint = "\n  " if _wide_lines(line) > 1 else "  "
         return Row(row.key, (Text.assemble(name, "  ", currency, "  ", online, joint, shown),))
 
     # --- what happened, and what is left --------------------------------------------------------
@@ -301,6 +310,13 @@ class HomeScreen(CardScreen):
 
         self.host.push_screen(InviteScreen())
 
+    def action_pending(self) -> None:
+        """Everything that is frozen, also for others."""
+        from offset_tui.screens.pending import PendingScreen  # noqa: PLC0415 - drawn only then
+
+        if self.host.has_session:
+            self.app.push_screen(PendingScreen())
+
     def action_copy(self) -> None:
         """Share our own friend card."""
         from offset_tui.screens.friends import share_card  # noqa: PLC0415 - it knows other screens
@@ -329,6 +345,18 @@ class HomeScreen(CardScreen):
                 self.action_new()
             case Step.BACKUP:
                 await back_up(self, self.session.name)
+
+
+def _key(line: state.Line) -> str:
+    return f"{line.friend.to_text()} {line.currency}"
+
+
+def _one_line(_: state.Line) -> int:
+    return 1
+
+
+def _wide_lines(line: state.Line) -> int:
+    return 2 if abs(line.balance or 0) >= WIDE_CREDITS else 1
 
 
 def _moved_money(entry: HistoryEntry) -> bool:

@@ -14,8 +14,9 @@ from textual.widgets import Static
 
 from offset_engine.client import FriendReport, PublicKey, ResetFriendChannel, TermsReport
 from offset_engine.text import fingerprint, format_amount
-from offset_tui import people, state
+from offset_tui import dispute_words, people, state
 from offset_tui.dialogs.base import TypeToConfirm
+from offset_tui.dialogs.share_text import TextShareScreen
 from offset_tui.keymap import pick
 from offset_tui.screens.base import CardScreen
 from offset_tui.session import Snapshot
@@ -23,8 +24,8 @@ from offset_tui.widgets.credit import balance
 
 _CAUSE: Final = (
     "Why this happens: one of the two cards was restored from an old backup, runs in two places at"
-    " once, or its program has a fault. Talk to {name} first: compare the numbers, then one of"
-    " you accepts the other's. Nothing passes between you until then."
+    " once, or its program has a fault. Talk to {name} first: y makes a text to send with what differs and"
+    " what to press. Then one of you accepts the other's. Nothing passes between you until then."
 )
 
 
@@ -34,7 +35,7 @@ class InconsistentScreen(CardScreen):
     SECTION = "friends"
     TOPIC = "friends"
     AUTO_FOCUS = "VerticalScroll"
-    BINDINGS: ClassVar[list[BindingType]] = [*pick("inconsistent.accept")]
+    BINDINGS: ClassVar[list[BindingType]] = [*pick("inconsistent.accept", "inconsistent.tell")]
 
     def __init__(self, key: PublicKey) -> None:
         super().__init__()
@@ -102,6 +103,24 @@ class InconsistentScreen(CardScreen):
         shown = Text.assemble((f"If you accept {name}'s proposal (a): {said}.", "bold"))
         shown.append(f"\nIf {name} accepts yours instead, your numbers stand.", "")
         return shown
+
+    def action_tell_friend(self) -> None:
+        """A text for the friend, in their sign."""
+        snapshot = self.session.snapshot
+        friend = snapshot.friend(self.key)
+        if friend is None or friend.is_consistent:
+            self.flash("you two agree about the balances: there is nothing to tell")
+            return
+        name = state.friend_names(snapshot.report)[self.key]
+        own = (self.session.name, self.session.public_key)
+        self.host.push_screen(
+            TextShareScreen(
+                dispute_words.letter(friend, own, self.session.decimals),
+                f"A text for {name}: what differs, and what to press",
+                f"balances-{fingerprint(self.key)}.txt",
+                "Send it the way you usually write to each other.",
+            )
+        )
 
     @work(group="accept", exclusive=True)
     async def action_accept(self) -> None:

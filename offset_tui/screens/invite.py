@@ -12,6 +12,7 @@ from offset_engine.files import Terms
 from offset_engine.introducing import NONCE_BYTES, invite_to
 from offset_engine.text import fingerprint_words, safe
 from offset_tui import people
+from offset_tui.dialogs.high_limit import may_trust_so_much
 from offset_tui.dialogs.share import ShareScreen
 from offset_tui.screens.currency_form import CurrencyForm
 from offset_tui.screens.form import FieldError, field_row
@@ -63,6 +64,8 @@ class InviteScreen(CurrencyForm):
         made = self.grant()
         if made is None:
             raise FieldError("currency", "required")
+        if not await may_trust_so_much(self, self.who(), (made,)):
+            return
         grant, decimals = made
         session = self.session
         terms = (Terms(grant.currency, decimals, grant.max_debt),)

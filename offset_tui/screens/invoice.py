@@ -15,9 +15,9 @@ from offset_engine.files import Content, verify_commit
 from offset_engine.text import iso_local, money_text, relative, safe
 from offset_tui import money_words, proof_words, sale_words
 from offset_tui.dialogs.base import Notice
-from offset_tui.dialogs.share import ShareScreen
+from offset_tui.dialogs.invoice_share import InvoiceQrScreen, InvoiceShareScreen
 from offset_tui.keymap import pick
-from offset_tui.screens.selling import SellingScreen
+from offset_tui.screens.selling import NOT_COLLECTED, SellingScreen
 from offset_tui.session import Snapshot
 
 _NEXT_OPEN = (
@@ -154,15 +154,13 @@ class InvoiceScreen(SellingScreen):
         """Hand it out."""
         if self.known is not None:
             caption = f"Invoice: {self.amount(self.known.invoice)}"
-            self.app.push_screen(ShareScreen(self.known.invoice, caption, _NEXT_OPEN))
+            self.app.push_screen(InvoiceShareScreen(self.known.invoice, caption))
 
     def action_qr(self) -> None:
         """As a QR code."""
-        from offset_tui.dialogs.qr import QrScreen  # noqa: PLC0415 - drawn only when asked for
-
         if self.known is not None:
             caption = f"Invoice: {self.amount(self.known.invoice)}"
-            self.app.push_screen(QrScreen(self.known.invoice, caption=caption))
+            self.app.push_screen(InvoiceQrScreen(self.known.invoice, caption))
 
     def action_collect(self) -> None:
         """Collect what is held."""
@@ -173,6 +171,8 @@ class InvoiceScreen(SellingScreen):
     @work(group="collect")
     async def _collect(self) -> None:
         try:
+            if not await self.is_pressed_alone(NOT_COLLECTED):
+                return
             client = self.session.client
             is_done, _ = await self.do(client.collect(self.invoice_id), "collected")
             if is_done:

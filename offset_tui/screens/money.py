@@ -74,6 +74,13 @@ class MoneyScreen(CardScreen):
         self.arming.heard(event)
         await super()._on_key(event)
 
+    async def is_pressed_alone(self, refused: str) -> bool:
+        """Whether the key that acts came by itself; if it is the first of a paste, says what was not done."""
+        if await self.arming.is_alone():
+            return True
+        self.flash(f"{refused} came together with other keys; press it alone")
+        return False
+
     # --- drawing --------------------------------------------------------------------------------
 
     def put(self, part: str, shown: RenderableType | None) -> None:

@@ -11,12 +11,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.widgets import Static
 
-from offset_engine.client import Batch, ServerState
+from offset_engine.client import Batch, Reconnect, ServerState
 from offset_engine.errors import OffsetError
 from offset_engine.files import Servers, parse
 from offset_engine.text import fingerprint, safe
 from offset_tui import servers
 from offset_tui.dialogs.add_server import AddServerDialog
+from offset_tui.dialogs.auto_servers import use_known
 from offset_tui.dialogs.base import Confirm
 from offset_tui.dialogs.qr import QrScreen
 from offset_tui.dialogs.share import ShareScreen
@@ -31,11 +32,12 @@ from offset_tui.widgets.table import Column, KeyedTable, Row
 
 _COLUMNS: Final = (
     Column("Kind"),
-    Column("Name", rank=2),
+    Column("Name", rank=1),
     Column("State"),
     Column("Address"),
-    Column("Key", rank=1),
-    Column("Friends there", "right", rank=3),
+    Column("Answers in", "right", rank=2),
+    Column("Key", rank=3),
+    Column("Friends there", "right", rank=4),
 )
 
 
@@ -46,7 +48,16 @@ class NetworkScreen(CardScreen):
     TOPIC = "network"
     AUTO_FOCUS = "KeyedTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        *pick("list.new", "list.remove", "list.copy", "list.qr", "network.run", "network.ways")
+        *pick(
+            "list.new",
+            "list.remove",
+            "network.reconnect",
+            "network.auto",
+            "list.copy",
+            "list.qr",
+            "network.run",
+            "network.ways",
+        )
     ]
 
     def body(self) -> ComposeResult:
@@ -84,6 +95,11 @@ class NetworkScreen(CardScreen):
             words, style = servers.state_words(row.state)
             shown.append(f"{row.kind} {row.label}: ", "bold")
             shown.append(words, style)
+            latency = servers.latency_words(row)
+            if latency:
+                shown.append(f", answers in {latency}")
+            if row.is_relay:
+                shown.append(f", {row.friends} friend{'' if row.friends == 1 else 's'} there")
             if row.trouble and row.state is not ServerState.CONNECTED:
                 shown.append(f"\nlast error: {row.trouble}")
             shown.append(f"\n{row.place.public_key.to_text()}\n", "dim")
@@ -113,6 +129,11 @@ class NetworkScreen(CardScreen):
         await self.do(self.session.client.command(Batch(commands)), "added; connecting now")
 
     @work(group="servers")
+    async def action_auto(self) -> None:
+        """Servers of this computer's list."""
+        await use_known(self)
+
+    @work(group="servers")
     async def action_remove(self) -> None:
         """Remove the row under the cursor."""
         row = self._current()
@@ -130,6 +151,11 @@ class NetworkScreen(CardScreen):
         )
         if await self.host.push_screen_wait(Confirm(f"Remove {row.kind}", question, "Remove", "x")):
             await self.do(self.session.client.command(servers.removal(row)), "removed")
+
+    @work(group="servers", exclusive=True)
+    async def action_reconnect(self) -> None:
+        """Wait no longer: the network is back, or somebody started their server again."""
+        await self.do(self.session.client.command(Reconnect()), "trying everything again now")
 
     # --- handing on -----------------------------------------------------------------------------
 
@@ -213,6 +239,7 @@ def _row(row: ServerRow) -> Row:
             safe(row.place.name, 20),
             Text(words, style),
             safe(row.place.address, 48),
+            servers.latency_words(row),
             fingerprint(row.place.public_key),
             str(row.friends) if row.is_relay else "",
         ),
@@ -222,7 +249,7 @@ def _row(row: ServerRow) -> Row:
 def _advice(row: ServerRow) -> str:
     match row.state:
         case ServerState.WAITING:
-            return "The card tries again by itself. If it stays like this, ask whoever runs it."
+            return "The card tries again by itself; r tries now. If it stays like this, ask whoever runs it."
         case ServerState.REFUSED:
             return "Another device with this card's key is there, or it serves only some people."
         case ServerState.IDLE if not row.is_relay:

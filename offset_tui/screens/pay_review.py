@@ -5,6 +5,8 @@
 Source: apps.md §5 S4; tui.md §9; design R8, R48.
 """
 
+import contextlib
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
@@ -25,13 +27,15 @@ from offset_engine.text import (
     parse_amount,
     safe,
 )
-from offset_tui import money_words, reviews, sale_words, state
+from offset_tui import inquiry, money_words, reviews, route_words, sale_words
 from offset_tui.dialogs.base import Ask, Confirm, TypeToConfirm
 from offset_tui.dialogs.decimals import fix_decimals
+from offset_tui.dialogs.paying_card import choose_paying_card
 from offset_tui.keymap import pick
 from offset_tui.money_words import Caution, Payer, Weight
 from offset_tui.screens.money import MoneyScreen
 from offset_tui.session import Snapshot
+from offset_tui.way_words import expected_way
 
 _AGAIN = "again"
 _SIGNS = {Weight.STOP: "!", Weight.TYPED: "!", Weight.WARN: "!", Weight.NOTE: "-"}
@@ -50,7 +54,9 @@ class PayReviewScreen(MoneyScreen):
     SECTION = "pay"
     AUTO_FOCUS = "#back"
     PARTS = ("title", "cautions", "facts", "learns")
-    BINDINGS: ClassVar[list[BindingType]] = [*pick("money.pay", "money.fee", "money.earlier")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *pick("money.pay", "money.fee", "money.earlier", "money.card")
+    ]
 
     def __init__(self, invoice: Invoice) -> None:
         super().__init__()
@@ -61,6 +67,8 @@ class PayReviewScreen(MoneyScreen):
         self._trouble = ""
         self._is_paying = False
         self._started: PaymentId | None = None
+        self._other_cards = 0
+        self._answers: inquiry.Answers | None = None
 
     def body(self) -> ComposeResult:
         """The parts, and two answers of which only Back can have the focus."""
@@ -74,6 +82,7 @@ class PayReviewScreen(MoneyScreen):
     def on_mount(self) -> None:
         """Look whether it was paid before."""
         self._read_past()
+        self._ask_ways()
 
     @work(exclusive=True, group="past")
     async def _read_past(self) -> None:
@@ -82,7 +91,31 @@ class PayReviewScreen(MoneyScreen):
         except OffsetError as problem:
             self._past = []
             self._trouble = f"whether it was paid before cannot be seen: {problem}"
+        with contextlib.suppress(OffsetError):  # then only this card is known
+            self._other_cards = len(await self.host.door.cards()) - 1
         self.refresh_view()
+
+    @work(exclusive=True, group="ways")
+    async def _ask_ways(self) -> None:
+        """What can be paid now, unless that is plain or it cannot be paid at all."""
+        wanted = self._wanted()
+        if self._stop() or not wanted.lines or inquiry.is_straight(wanted, self.invoice):
+            return
+        # Without an answer P finds out as well.
+        with contextlib.suppress(OffsetError):
+            self._answers = await inquiry.ask(self.session.client, self.invoice)
+        self.refresh_view()
+
+    def _wanted(self) -> route_words.Asked:
+        invoice, report = self.invoice, self.session.snapshot.report
+        what = (invoice.total_dest_payment, invoice.currency, self._digits)
+        return route_words.asked(report, self.session.roster.lines, what, invoice.dest_public_key)
+
+    def _advice(self) -> str:
+        """What stands in the way as far as the index server knows, and what would help."""
+        if self._answers is None:
+            return ""
+        return inquiry.advice(self._answers, self._wanted(), self.max_fee)
 
     # --- what is shown --------------------------------------------------------------------------
 
@@ -100,7 +133,7 @@ class PayReviewScreen(MoneyScreen):
 
     def _payer(self) -> Payer:
         snapshot = self.session.snapshot
-        lines = state.all_lines(snapshot.report, self.session.notebook)
+        lines = self.session.roster.lines
         means = sale_words.payable(lines, self.invoice.currency)
         return Payer(snapshot.report.local_public_key, self._digits, *means)
 
@@ -109,9 +142,13 @@ class PayReviewScreen(MoneyScreen):
         snapshot = self.session.snapshot
         known = money_words.tries(snapshot.pays, self._past or ())
         repeat = money_words.repeats(self.invoice, known, self.now_ms)
-        found = money_words.cautions(
-            self.invoice, self._payer(), self._vouched, repeat, self.now_ms
-        )
+        payer, advice = self._payer(), self._advice()
+        if advice:
+            # It says the same and more.
+            payer = replace(payer, is_all_told=False)
+        found = money_words.cautions(self.invoice, payer, self._vouched, repeat, self.now_ms)
+        if advice:
+            found = (*found, Caution(Weight.WARN, advice))
         return (*found, Caution(Weight.WARN, self._trouble)) if self._trouble else found
 
     def _asked(self) -> object:
@@ -167,15 +204,31 @@ class PayReviewScreen(MoneyScreen):
         card = safe(self.session.name, 30)
         if payer.can_pay is not None:
             card += f", can pay about {money_text(payer.can_pay, invoice.currency, digits)}"
+        if self._other_cards:
+            card += " (K: another card)"
         return [
             ("To", money_words.who(snapshot.report, invoice.dest_public_key)),
             ("Amount", Text(self._amount(), "bold")),
             ("Fee", f"{asked}; never above {most} (f changes it)"),
+            ("Way", self._way(snapshot)),
+            *self._most(),
             ("For", safe(invoice.description, 600) or "the seller does not say"),
             ("Expires", money_words.expiry_words(invoice, self.now_ms)),
             ("Invoice", self._vouched.value),
             ("From", card),
         ]
+
+    def _most(self) -> list[tuple[str, Text | str]]:
+        if self._answers is None:
+            return []
+        return [("At most", inquiry.most_line(self._answers, self._wanted()))]
+
+    def _way(self, snapshot: Snapshot) -> str:
+        found = inquiry.way_lines(self._answers, self._wanted()) if self._answers else ""
+        if found:
+            return found
+        lines = self.session.roster.lines
+        return expected_way(lines, snapshot.report, self.invoice)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What can be done."""
@@ -227,6 +280,19 @@ class PayReviewScreen(MoneyScreen):
             self.refresh_view()
             return
 
+    def action_card(self) -> None:
+        """Another card, and this review again on it."""
+        if not self._is_paying:
+            # Not a worker of this screen, which is put away when another card is shown.
+            self.host.run_worker(self._on_other_card(), group="start", exclusive=True)
+
+    async def _on_other_card(self) -> None:
+        host, invoice = self.host, self.invoice
+        name = await choose_paying_card(host, invoice)
+        if name is not None and await host.open_card(name):
+            host.action_section("pay")
+            await host.push_screen(PayReviewScreen(invoice))
+
     def action_pay(self) -> None:
         """Pay, once everything was checked and shown for a moment."""
         stop = self._stop()
@@ -240,8 +306,7 @@ class PayReviewScreen(MoneyScreen):
     async def _pay(self) -> None:
         try:
             asked = self._asked()
-            if not await self.arming.is_alone():
-                self.flash("not paid: P came together with other keys; press it alone")
+            if not await self.is_pressed_alone("not paid: P"):
                 return
             if not await self._agrees() or not self._is_still(asked):
                 return

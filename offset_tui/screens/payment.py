@@ -20,7 +20,7 @@ from textual.widgets import Button
 from offset_engine.client import PaymentId, PayReport, PayStage
 from offset_engine.files import PREFIX_SENTENCES, verify_commit
 from offset_engine.text import iso_local, money_text, name_and_key, relative, safe
-from offset_tui import money_words, proof_words
+from offset_tui import money_words, proof_words, rebalance_words, route_words
 from offset_tui.dialogs.base import Confirm, Notice
 from offset_tui.dialogs.hand_over import HandOverScreen
 from offset_tui.dialogs.share import ShareScreen
@@ -28,6 +28,7 @@ from offset_tui.keymap import pick
 from offset_tui.money_words import UNDER_WAY, Mark
 from offset_tui.screens.money import MoneyScreen
 from offset_tui.session import Snapshot
+from offset_tui.way_words import way_words
 from offset_tui.widgets.facts import mark, plain
 
 TICK_S: Final = 1.0
@@ -39,6 +40,8 @@ _STYLES: Final = {
     Mark.FAILED: "bold red",
 }
 _NAME_CELLS: Final = 12
+_OF_SELLERS: Final = ("retry", "share", "qr", "handed", "verify", "bundle")
+"""What makes sense only where there is a seller."""
 
 
 class PaymentScreen(MoneyScreen):
@@ -139,9 +142,10 @@ class PaymentScreen(MoneyScreen):
         self.put("facts", self.facts(self._rows(pay, snapshot)))
         self.put("steps", self._steps(pay))
         is_safe = money_words.is_retry_safe(pay)
-        words = money_words.safety_sentence(pay)
+        is_own = self._is_own(pay)
+        words = rebalance_words.outcome_words(pay) if is_own else money_words.safety_sentence(pay)
         self.put("safety", Text(words, "bold green" if is_safe else "bold"))
-        self.put("help", Text(money_words.help_sentence(pay)))
+        self.put("help", Text(plain(self._help(pay, snapshot), is_ascii=self.is_ascii)))
         is_asking = pay.stage is PayStage.FEE_TO_CONFIRM and pay.fee != self._agreed_fee
         self.arming.about((pay.stage, pay.fee) if is_asking else None)
         if is_asking:
@@ -149,12 +153,31 @@ class PaymentScreen(MoneyScreen):
             self.query_one("#pay", Button).label = Text(f"Agree and pay {total} (P)")
             answers.display = True
 
+    def _is_own(self, pay: PayReport | None) -> bool:
+        """Whether it only moves credit from one friend of ours to another: a rebalancing."""
+        return pay is not None and pay.invoice.dest_public_key == self.session.public_key
+
+    def _help(self, pay: PayReport, snapshot: Snapshot) -> str:
+        if self._is_own(pay):
+            return rebalance_words.help_words(pay)
+        invoice = pay.invoice
+        what = (invoice.total_dest_payment, invoice.currency, self.decimals(invoice.currency))
+        wanted = route_words.asked(
+            snapshot.report, self.session.roster.lines, what, invoice.dest_public_key
+        )
+        said = route_words.failure_words(pay.failure, wanted)
+        return f"{said[:1].upper()}{said[1:]}." if said else money_words.help_sentence(pay)
+
     def _money(self, pay: PayReport, amount: int) -> str:
         currency = pay.invoice.currency
         return money_text(amount, currency, self.decimals(currency), ascii_only=self.is_ascii)
 
     def _head(self, pay: PayReport, snapshot: Snapshot) -> Text:
         key = pay.invoice.dest_public_key
+        if self._is_own(pay):
+            return Text(
+                rebalance_words.head(pay, self._money(pay, pay.invoice.total_dest_payment)), "bold"
+            )
         name = proof_words.seller_name(snapshot.report, key)
         is_open_question = pay.stage is PayStage.FAILED and not pay.is_safe_to_retry
         failed = "Nobody knows whether paid:" if is_open_question else "Not paid:"
@@ -169,10 +192,14 @@ class PaymentScreen(MoneyScreen):
         is_fee_known = pay.stage is not PayStage.SEARCHING and pay.stage is not PayStage.FAILED
         if is_fee_known:
             yield "Fee", money_words.fee_words(pay.fee, invoice, digits)
-            total = self._money(pay, invoice.total_dest_payment + pay.fee)
-            yield "Total", Text(total, "bold")
+            if not self._is_own(pay):
+                total = self._money(pay, invoice.total_dest_payment + pay.fee)
+                yield "Total", Text(total, "bold")
         elif pay.stage is PayStage.SEARCHING:
             yield "Fee", f"at most {money_words.fee_words(pay.max_fee, invoice, digits)}"
+        ways = way_words(pay, snapshot.report, digits)
+        if ways:
+            yield "Way", "\n".join(ways)
         if invoice.description:
             yield "For", safe(invoice.description, 600)
         if pay.ended_ms is None:
@@ -186,7 +213,10 @@ class PaymentScreen(MoneyScreen):
 
     def _steps(self, pay: PayReport) -> RenderableType:
         digits = self.decimals(pay.invoice.currency)
-        steps = money_words.timeline(pay, digits, self.now_ms, is_handed=self.is_handed)
+        if self._is_own(pay):
+            steps = rebalance_words.timeline(pay, digits, self.now_ms)
+        else:
+            steps = money_words.timeline(pay, digits, self.now_ms, is_handed=self.is_handed)
         table = Table.grid(padding=(0, 1))
         table.add_column(width=1)
         table.add_column(width=_NAME_CELLS, no_wrap=True)
@@ -203,6 +233,8 @@ class PaymentScreen(MoneyScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what makes sense now."""
         pay = self.pay
+        if self._is_own(pay) and action in _OF_SELLERS:
+            return False
         known = {
             "pay": pay is not None and pay.stage is PayStage.FEE_TO_CONFIRM,
             "give_up": pay is not None and pay.stage in UNDER_WAY,
@@ -235,8 +267,7 @@ class PaymentScreen(MoneyScreen):
             return
         fee = self.pay.fee
         try:
-            if not await self.arming.is_alone():
-                self.flash("not agreed to: P came together with other keys; press it alone")
+            if not await self.is_pressed_alone("not agreed to: P"):
                 return
             client = self.session.client
             agreeing = client.confirm_fee(self.payment_id, fee)
@@ -270,7 +301,7 @@ class PaymentScreen(MoneyScreen):
 
     def _show_commit(self) -> None:
         pay = self.pay
-        if pay is None:
+        if pay is None or self._is_own(pay):
             return
         if pay.stage is PayStage.PAID and self._hand_over is not None:
             self._hand_over.say_collected()

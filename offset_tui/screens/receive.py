@@ -3,7 +3,8 @@
 Source: apps.md §5 S13 to S16; tui.md §7; design R8, R24.
 """
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 from rich.text import Text
 from textual import on, work
@@ -14,9 +15,10 @@ from textual.widgets import Button, Input, Static
 
 from offset_engine.client import Currency, InvoiceId, InvoiceTerms
 from offset_engine.text import EntryError, format_amount, money_text, relative, safe
-from offset_tui import sale_words, state
+from offset_tui import covering, sale_words, state
+from offset_tui.dialogs.base import Confirm
 from offset_tui.dialogs.decimals import fix_decimals
-from offset_tui.dialogs.share import ShareScreen
+from offset_tui.dialogs.invoice_share import InvoiceQrScreen, InvoiceShareScreen
 from offset_tui.keymap import pick
 from offset_tui.sale_words import HOLDING, LASTING
 from offset_tui.screens.base import CardScreen
@@ -26,6 +28,7 @@ from offset_tui.widgets.facts import plain
 from offset_tui.widgets.inputs import AmountInput, LineInput, Problem
 from offset_tui.widgets.table import Column, KeyedTable, Row
 
+_T = TypeVar("_T")
 _COLUMNS = (
     Column("Made"),
     Column("Amount", "right"),
@@ -35,10 +38,6 @@ _COLUMNS = (
 )
 _DAY_LONG = 1
 """Of `LASTING`: what an invoice of the app lasts unless somebody chooses (design R24)."""
-_AFTER = (
-    "Send this to the buyer. They pay it and send you a commit:\n"
-    "paste that anywhere in the app, and you are told whether the payment is good."
-)
 
 
 class ReceiveScreen(CardScreen):
@@ -48,7 +47,7 @@ class ReceiveScreen(CardScreen):
     TOPIC = "receive"
     AUTO_FOCUS = "#amount"
     BINDINGS: ClassVar[list[BindingType]] = [
-        *pick("list.new", "money.create", "money.go_on", "list.copy", "list.qr")
+        *pick("list.new", "money.create", "money.bills", "money.go_on", "list.copy", "list.qr")
     ]
 
     def __init__(self) -> None:
@@ -83,7 +82,15 @@ class ReceiveScreen(CardScreen):
             with Horizontal(classes="field"):
                 yield Static("When paid", classes="name")
                 yield Choice([words for words, _ in HOLDING], id="holding")
-            yield Button("Make the invoice (ctrl+s)", id="create", compact=True)
+            with Horizontal(classes="field"):
+                yield Static("Cover fees", classes="name")
+                yield AmountInput(2, id="cover", least=0)
+                yield Static("up to this; else the buyer pays them", classes="hint")
+            yield Static(id="cover-echo", classes="under")
+            yield Problem(id="cover-problem")
+            with Horizontal(id="receive-answers"):
+                yield Button("Make the invoice (ctrl+s)", id="create", compact=True)
+                yield Button("Split a bill (ctrl+t)", id="split", compact=True)
             yield Static("Open invoices", classes="heading", id="open")
         yield KeyedTable(id="invoices")
 
@@ -101,7 +108,7 @@ class ReceiveScreen(CardScreen):
 
     @property
     def _lines(self) -> tuple[state.Line, ...]:
-        return state.all_lines(self.session.snapshot.report, self.session.notebook)
+        return self.session.roster.lines
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw the list, and what can come in."""
@@ -148,24 +155,23 @@ class ReceiveScreen(CardScreen):
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
-        problem = {"currency": "#currency-problem", "amount": "#amount-problem"}
-        self.query_one(problem.get(event.input.id or "", "#for-problem"), Problem).say("")
-        if event.input.id in problem:
+        self.query_one(f"#{event.input.id}-problem", Problem).say("")
+        if event.input.id != "for":
             self._echo()
 
     def _echo(self) -> None:
         """What was typed in words, and whether that much can come in."""
         echo = self.query_one("#echo", Static)
-        amount = self.query_one("#amount", AmountInput)
-        words, is_too_much = "", False
+        amount, cover = (self.query_one(one, AmountInput) for one in ("#amount", "#cover"))
+        words, is_too_much, covered = "", False, ""
         try:
             currency = sale_words.check_currency(self.query_one("#currency", LineInput).value)
-            amount.decimals = self.session.decimals(currency)
+            amount.decimals = cover.decimals = self.session.decimals(currency)
             most = sale_words.receivable(self._lines, currency)
             if amount.value.strip():
-                words, is_too_much = sale_words.echo(
-                    amount.credits(), currency, amount.decimals, most
-                )
+                price = amount.credits()
+                words, is_too_much = sale_words.echo(price, currency, amount.decimals, most)
+                covered = covering.words(price, self._covered(), currency, cover.decimals)
             elif most is not None:
                 words = f"you can be paid up to {money_text(most, currency, amount.decimals)}"
         except EntryError:
@@ -173,6 +179,17 @@ class ReceiveScreen(CardScreen):
         echo.update(Text(words))
         echo.set_class(is_too_much, "-warn")
         echo.display = bool(words)
+        self.query_one("#cover-echo", Static).update(Text(covered))
+        self.query_one("#cover-echo").display = bool(covered)
+
+    def _covered(self) -> int:
+        """Up to how much of the fees the seller takes over, in credits.
+
+        Raises:
+            EntryError: it cannot be read.
+        """
+        field = self.query_one("#cover", AmountInput)
+        return field.credits() if field.value.strip() else 0
 
     # --- the form -------------------------------------------------------------------------------
 
@@ -184,6 +201,12 @@ class ReceiveScreen(CardScreen):
         """Into the form."""
         self.query_one("#amount").focus()
 
+    def action_bills(self) -> None:
+        """One bill, several who pay it."""
+        from offset_tui.screens.bills import BillsScreen  # noqa: PLC0415 - drawn only then
+
+        self.app.push_screen(BillsScreen())
+
     def action_back(self) -> None:
         """Out of a field first; what was typed stays."""
         focused = self.focused
@@ -193,9 +216,12 @@ class ReceiveScreen(CardScreen):
         else:
             super().action_back()
 
-    def on_button_pressed(self) -> None:
-        """The button does what ctrl+s does."""
-        self.action_create()
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """The buttons do what their keys do."""
+        if event.button.id == "split":
+            self.action_bills()
+        else:
+            self.action_create()
 
     def action_go_on(self) -> None:
         """Make what was typed; nothing typed: go on with what waits."""
@@ -215,28 +241,31 @@ class ReceiveScreen(CardScreen):
 
     def _read(self) -> tuple[Currency, int, str] | None:
         """What was typed; says what is wrong below each field and goes to the first."""
-        currency, amount, description = None, None, None
-        first: str | None = None
-        try:
-            currency = sale_words.check_currency(self.query_one("#currency", LineInput).value)
-        except EntryError as problem:
-            first = self._refuse("currency", problem, first)
-        try:
-            amount = self.query_one("#amount", AmountInput).credits()
-        except EntryError as problem:
-            first = self._refuse("amount", problem, first)
-        try:
-            description = sale_words.check_description(self.query_one("#for", LineInput).value)
-        except EntryError as problem:
-            first = self._refuse("for", problem, first)
-        if currency is None or amount is None or description is None:
-            self.query_one(f"#{first}").focus()
-            return None
-        return currency, amount, description
+        typed = {one: self.query_one(f"#{one}", LineInput).value for one in ("currency", "for")}
+        currency = self._field("currency", lambda: sale_words.check_currency(typed["currency"]))
+        price = self._field("amount", self.query_one("#amount", AmountInput).credits)
+        description = self._field("for", lambda: sale_words.check_description(typed["for"]))
+        cover = self._field("cover", self._covered)
+        if currency is not None and price is not None and cover is not None:
+            amount = self._field("cover", lambda: covering.asked(price, cover))
+            digits = self.session.decimals(currency)
+            if amount is not None and description is not None:
+                about = self._field(
+                    "for", lambda: covering.described(description, price, cover, currency, digits)
+                )
+                if about is not None:
+                    return currency, amount, about
+        first = next(one for one in self.query(Problem) if one.display)
+        self.query_one(f"#{(first.id or '').removesuffix('-problem')}").focus()
+        return None
 
-    def _refuse(self, field: str, problem: EntryError, first: str | None) -> str:
-        self.query_one(f"#{field}-problem", Problem).say(safe(str(problem), 400))
-        return first or field
+    def _field(self, field: str, read: Callable[[], _T]) -> _T | None:
+        """What is in a field; None, and the reason below it, if it cannot be read."""
+        try:
+            return read()
+        except EntryError as problem:
+            self.query_one(f"#{field}-problem", Problem).say(safe(str(problem), 400))
+            return None
 
     @work(group="create")
     async def _create(self, currency: Currency, amount: int, description: str) -> None:
@@ -250,6 +279,8 @@ class ReceiveScreen(CardScreen):
                 self._echo()
                 self.flash("look at the amount again, then ctrl+s", is_error=True)
                 return
+            if not await self._agrees(currency, amount, decimals):
+                return
             lasts_s = LASTING[self.query_one("#lasting", Choice).chosen][1]
             terms = InvoiceTerms(currency, amount, description, lasts_s, decimals)
             is_made, invoice = await self.do(self.session.client.create_invoice(terms))
@@ -260,15 +291,30 @@ class ReceiveScreen(CardScreen):
         finally:
             self._is_creating = False
         caption = f"Invoice: {money_text(amount, currency, decimals)}"
-        key = invoice.invoice_id.to_text()
-        self.app.push_screen(ShareScreen(invoice, caption, _AFTER), lambda _: self._leave_form(key))
+        self.app.push_screen(
+            InvoiceShareScreen(invoice, caption), lambda _: self._leave_form(invoice.invoice_id)
+        )
 
-    def _leave_form(self, key: str) -> None:
+    async def _agrees(self, currency: Currency, amount: int, decimals: int) -> bool:
+        """Whether the owner wants it although that much cannot come in now."""
+        most = sale_words.receivable(self._lines, currency)
+        words = sale_words.beyond(amount, currency, decimals, most)
+        if not words:
+            return True
+        question = Confirm("More than you can be paid now", words, "Make it anyway")
+        is_agreed: bool | None = await self.app.push_screen_wait(question)
+        return bool(is_agreed)
+
+    def _leave_form(self, invoice_id: InvoiceId) -> None:
         """To the new invoice: nothing is left to be typed, and every key works again."""
         table = self.query_one("#invoices", KeyedTable)
         if table.display:
             table.focus()
-            table.select(key)
+            table.select(invoice_id.to_text())
+        known = self.session.snapshot.invoices
+        live = next((one for one in known if one.invoice.invoice_id == invoice_id), None)
+        if live is not None and live.frozen:
+            self._open(invoice_id)  # somebody pays it already: its next keys are there
 
     async def _plan_hold(self, invoice_id: InvoiceId) -> None:
         days = HOLDING[self.query_one("#holding", Choice).chosen][1]
@@ -278,8 +324,8 @@ class ReceiveScreen(CardScreen):
             await self.do(self.session.save_notebook(book))
 
     def _empty(self) -> None:
-        self.query_one("#amount", AmountInput).value = ""
-        self.query_one("#for", LineInput).value = ""
+        for field in ("#amount", "#for", "#cover"):
+            self.query_one(field, LineInput).value = ""
 
     # --- the list -------------------------------------------------------------------------------
 
@@ -291,9 +337,12 @@ class ReceiveScreen(CardScreen):
         """Enter opens the invoice."""
         key = self._current()
         if key is not None:
-            from offset_tui.screens.invoice import InvoiceScreen  # noqa: PLC0415 - drawn only then
+            self._open(InvoiceId.from_text(key))
 
-            self.app.push_screen(InvoiceScreen(InvoiceId.from_text(key)))
+    def _open(self, invoice_id: InvoiceId) -> None:
+        from offset_tui.screens.invoice import InvoiceScreen  # noqa: PLC0415 - drawn only then
+
+        self.app.push_screen(InvoiceScreen(invoice_id))
 
     def action_copy(self) -> None:
         """Hand the invoice under the cursor out again."""
@@ -306,16 +355,14 @@ class ReceiveScreen(CardScreen):
                     invoice.currency,
                     self.session.decimals(invoice.currency),
                 )
-                self.app.push_screen(ShareScreen(invoice, f"Invoice: {amount}", _AFTER))
+                self.app.push_screen(InvoiceShareScreen(invoice, f"Invoice: {amount}"))
 
     def action_qr(self) -> None:
         """The same as a QR code."""
-        from offset_tui.dialogs.qr import QrScreen  # noqa: PLC0415 - drawn only when asked for
-
         key = self._current()
         for known in self.session.snapshot.invoices:
             if known.invoice.invoice_id.to_text() == key:
                 invoice = known.invoice
                 digits = self.session.decimals(invoice.currency)
                 amount = money_text(invoice.total_dest_payment, invoice.currency, digits)
-                self.app.push_screen(QrScreen(invoice, caption=f"Invoice: {amount}"))
+                self.app.push_screen(InvoiceQrScreen(invoice, f"Invoice: {amount}"))

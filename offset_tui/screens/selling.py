@@ -3,11 +3,15 @@
 Source: design R48; apps.md §5 S16 to S18, PAY-07.
 """
 
+from typing import Final
+
 from offset_engine.client import Commit, Invoice, InvoiceId, InvoiceReport
 from offset_engine.text import EntryError, iso_local, money_text
 from offset_tui import sale_words
 from offset_tui.dialogs.base import Ask, Confirm, TypeToConfirm
 from offset_tui.screens.money import MoneyScreen
+
+NOT_COLLECTED: Final = "not collected: Enter"
 
 
 class SellingScreen(MoneyScreen):

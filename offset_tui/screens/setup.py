@@ -66,8 +66,10 @@ class SetupScreen(CardScreen):
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [*pick("setup.next")]
 
-    def __init__(self) -> None:
+    def __init__(self, given: Artifact | None = None) -> None:
+        """Args: given: taken as if it were pasted on the first page."""
         super().__init__()
+        self._given = given
         self.pasted: Artifact | None = None
         """What was given on the first page, to be reviewed once there is a card."""
         self._backup = Path()
@@ -86,8 +88,10 @@ class SetupScreen(CardScreen):
         yield BottomBar()
 
     def on_mount(self) -> None:
-        """The first page."""
+        """The first page, or what comes after it."""
         self._go("welcome")
+        if self._given is not None and not self.host.options.is_read_only:
+            self._take_artifact(self._given)
 
     @property
     def page(self) -> str:

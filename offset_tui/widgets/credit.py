@@ -54,5 +54,6 @@ def credit_bar(
     bar[place(credits_)] = mark
     drawn = Text(left + "".join(bar) + right, "dim")
     style = "bold green" if credits_ > 0 else "bold red" if credits_ < 0 else "bold"
+    style = f"not dim {style}"
     drawn.stylize(style, 1 + place(credits_), 2 + place(credits_))
     return drawn

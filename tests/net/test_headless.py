@@ -172,6 +172,26 @@ def test_watching_says_what_changes_and_ends_when_it_is_stopped(
     alice("invoice", "--cancel", made["id"])
 
 
+@covers("RMP-03", "RMP-40")
+def test_fees_are_covered_and_bills_are_split(pair: tuple[Person, Person]) -> None:
+    alice, _ = pair
+    made = alice.json("invoice", "2.00", "OUSD", "--description", "tea", "--cover-fees", "0.05")
+    assert made["amount"] == "195"
+    assert made["description"] == "tea (price 2.00 OUSD; the seller covers fees up to 0.05)"
+    assert "cover less" in alice.wrong("invoice", "2", "OUSD", "--cover-fees", "2")
+    bill = alice.json("invoice", "9", "OUSD", "--split", "Bob, Dora 2", "--me")
+    assert [(one["name"], one["amount"]) for one in bill["invoices"]] == [
+        ("Bob", "350"),
+        ("Dora", "200"),
+    ]
+    assert bill["own_share"] == "350"
+    assert "(share 1 of 2, 9.00 OUSD in all)" in alice("invoice", "--list")
+    wrong = alice.wrong("invoice", "1", "OUSD", "--split", "Bob 2")
+    assert "the shares make 2.00, not 1.00" in wrong
+    for one in (made, *bill["invoices"]):
+        alice("invoice", "--cancel", one["id"])
+
+
 @covers("CMP-13", "CMP-16", "CMP-17", "CMP-18", "RMP-33", "RMP-34", "RMP-35", "RMP-38")
 def test_a_payment_from_invoice_to_exported_receipt(
     pair: tuple[Person, Person], tmp_path: Path

@@ -15,6 +15,8 @@ import pytest
 from offset_engine.core.crypto import public_key_of
 from offset_engine.core.values import PrivateKey
 from offset_engine.files import write_identity
+from offset_engine.graph_array import is_available
+from offset_engine.net.index_engine import ENGINES
 
 ROOT = Path(__file__).parent.parent.parent
 IDENTITY = PrivateKey(bytes(range(32)))
@@ -104,6 +106,17 @@ def test_what_is_wrong_with_the_command_line_is_said(
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (2, "")
     assert f"{flag}: 'nowhere': an address ends in ':' and a port" in err
+
+
+@pytest.mark.skipif(not is_available(), reason="the array engine needs the extra `index`")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_stindex_runs_with_the_engine_it_is_told(engine: str, identity: str) -> None:
+    flags = ("-i", identity, "-c", "127.0.0.1:0", "--engine", engine)
+    with running("stindex", *flags) as process:
+        assert first_line(process).startswith("listening for nodes at 127.0.0.1:")
+        process.terminate()
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
 
 
 def test_stindex_says_whether_and_where_it_listens_for_other_servers(

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from textual.screen import Screen
 
-from offset_engine.client import AppPermissions, PayFailure, PayStage
-from offset_engine.core.values import CREDITS_MAX, Currency, Rate, RelayAddress
+from offset_engine.client import AppPermissions, PayFailure, PayStage, PendingReport
+from offset_engine.core.values import CREDITS_MAX, Currency, Rate, RelayAddress, Uid
 from offset_engine.files import Answer, Servers, Terms, invite_hash
 from offset_engine.text import safe
 from offset_tui.app import OffsetApp
@@ -22,15 +22,19 @@ from offset_tui.dialogs.edits import FeeDialog, LimitDialog, RenameDialog, ToldD
 from offset_tui.dialogs.fields import Field, FieldsDialog, Switch
 from offset_tui.dialogs.hand_over import HandOverScreen
 from offset_tui.dialogs.importing import ImportDialog
+from offset_tui.dialogs.invoice_share import InvoiceQrScreen, InvoiceShareScreen
 from offset_tui.dialogs.pick import Decide, Pick
 from offset_tui.dialogs.qr import QrScreen
 from offset_tui.dialogs.secret_share import SecretShareScreen
 from offset_tui.dialogs.share import ShareScreen
+from offset_tui.dialogs.share_text import TextShareScreen
+from offset_tui.dispute_words import letter
 from offset_tui.doors import AppKey, CardInfo, CardKind, CardPlace, ChatLine, VillageChat
 from offset_tui.keymap import TABS
 from offset_tui.screens.accept import AcceptAnswerScreen, AcceptInviteScreen
 from offset_tui.screens.add_friend import AddFriendScreen
 from offset_tui.screens.apps import AppsScreen
+from offset_tui.screens.bills import BillsScreen
 from offset_tui.screens.commit import CommitScreen
 from offset_tui.screens.connect import ConnectScreen
 from offset_tui.screens.currency import CurrencyScreen
@@ -44,8 +48,11 @@ from offset_tui.screens.invoice import InvoiceScreen
 from offset_tui.screens.logs import LogScreen
 from offset_tui.screens.pay_review import PayReviewScreen
 from offset_tui.screens.payment import PaymentScreen
+from offset_tui.screens.pending import PendingScreen
+from offset_tui.screens.rebalance import RebalanceScreen
 from offset_tui.screens.receipt import ReceiptScreen
 from offset_tui.screens.setup import SetupScreen
+from offset_tui.screens.split import SplitScreen
 from offset_tui.screens.token import TokenScreen
 from offset_tui.screens.unlock import LockScreen
 from offset_tui.screens.use_servers import ServersScreen
@@ -66,6 +73,8 @@ _SHORT = money.HOSTILE[:60]
 """As long as a dialog has room for."""
 _WORDS = money.HOSTILE[:190]
 """As many bytes as a node takes."""
+
+_SHARE = f"{_SHORT} (share 1 of 2, {_SHORT} in all)"
 
 _BOUGHT = money.invoice(CREDITS_MAX, _WORDS, EVIL, number=11)
 _SOLD = money.invoice(CREDITS_MAX, _WORDS, "Eve", number=12)
@@ -119,7 +128,14 @@ def door() -> StoreDoor:
         money.pay(PayStage.COMMITTED, money.invoice(1, _WORDS, number=14), number=2),
         replace(money.failed(PayFailure.UNKNOWN), payment_id=money.payment_id(3)),
     ]
-    client.invoice_list = [money.reserved(_SOLD), money.sale(_HELD)]
+    client.invoice_list = [
+        money.reserved(_SOLD),
+        money.sale(_HELD),
+        money.sale(money.invoice(CREDITS_MAX, _SHARE, "Eve", number=19)),
+    ]
+    client.pending_list = [
+        PendingReport(key(EVIL), MARKUP, Uid(bytes(16)), True, CREDITS_MAX, False, 0)
+    ]
     made = HostileDoor(client=client, kept=TOLD)
     money.with_history(
         made,
@@ -178,6 +194,7 @@ SCREENS: Final[dict[str, Make]] = {
         if at in (0, 2, 7)
     },
     "friend relays": lambda: FriendRelaysScreen(key(EVIL)),
+    "rebalance": lambda: RebalanceScreen(key(EVIL)),
     "friend token": lambda: FriendTokenScreen(key(EVIL)),
     "inconsistent": lambda: InconsistentScreen(key(NAMES[1])),
     "currency": lambda: CurrencyScreen(key(EVIL)),
@@ -187,6 +204,9 @@ SCREENS: Final[dict[str, Make]] = {
     "add friend": lambda: AddFriendScreen(people.card(_SHORT)),
     "servers": lambda: ServersScreen(Servers(_ADDRESS, _ADDRESS)),
     "apps": lambda: AppsScreen("Eve"),
+    "bills": BillsScreen,
+    "split": lambda: SplitScreen(lambda _: None),
+    "pending": PendingScreen,
     "connect": ConnectScreen,
     "setup": SetupScreen,
     "chat": lambda: ChatScreen(Chat()),
@@ -210,9 +230,14 @@ DIALOGS: Final[dict[str, Make]] = {
     "log": lambda: LogScreen(None),
     "topic": lambda: TopicScreen("start"),
     "share": lambda: ShareScreen(money.invoice(1, _SHORT), money.HOSTILE),
+    "share invoice": lambda: InvoiceShareScreen(_SOLD, money.HOSTILE),
+    "qr of an invoice": lambda: InvoiceQrScreen(_SOLD, money.HOSTILE),
     "hand over": lambda: HandOverScreen(money.commit(_SOLD), money.HOSTILE, lambda: None),
     "qr": lambda: QrScreen(money.commit(_SOLD), money.HOSTILE),
     "secret": lambda: SecretShareScreen(RCARD, money.HOSTILE),
+    "words": lambda: TextShareScreen(
+        letter(people.inconsistent(NAMES[1]), (EVIL, key(EVIL)), lambda _: 2), EVIL, "x.txt"
+    ),
 }
 """Name → what is shown over a screen."""
 SECTIONS: Final = tuple(mode for _, mode, _ in TABS)

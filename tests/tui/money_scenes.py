@@ -11,6 +11,7 @@ from offset_engine.client import (
     InvoiceId,
     InvoiceRecord,
     InvoiceReport,
+    PartReport,
     PayFailure,
     PaymentId,
     PaymentRecord,
@@ -131,6 +132,7 @@ def pay(
     number: int = 1,
     ago_s: int = 12,
     has_commit: bool | None = None,
+    ways: tuple[PartReport, ...] = (),
 ) -> PayReport:
     """A payment at a stage."""
     asked = asked or invoice()
@@ -149,6 +151,7 @@ def pay(
         receipt(asked) if stage is PayStage.PAID else None,
         NOW_MS - ago_s * 1000,
         NOW_MS - 2_000 if is_over else None,
+        ways,
     )
 
 

@@ -122,6 +122,13 @@ def private_relays(name: str = "Bob") -> FriendReport:
     )
 
 
+PLACES = tuple(
+    RelayAddress(key(f"place {at}"), f"{name}.example.org:3000")
+    for at, name in enumerate(("old", "club", "new"))
+)
+"""Where somebody is reached."""
+
+
 def card(name: str, *terms: Terms, relays: tuple[RelayAddress, ...] | None = None) -> FriendCard:
     """A friend card."""
     places = (RelayAddress(key("their relay"), "relay.example.org:3000"),)

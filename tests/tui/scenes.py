@@ -21,6 +21,10 @@ from offset_engine.client import (
     HistoryKind,
     InvoiceTerms,
     Notice,
+    RequestRoutes,
+    RoutesOutcome,
+    RoutesResult,
+    RoutesWish,
     Watcher,
 )
 from offset_engine.core.api import (
@@ -48,7 +52,7 @@ from offset_engine.core.values import (
     Rate,
 )
 from offset_engine.files import Terms
-from offset_engine.notebook import Notebook
+from offset_engine.notebook import Notebook, merged
 from offset_tui.doors import (
     AppKey,
     BackupView,
@@ -180,6 +184,9 @@ class FakeClient(Client):
     past: dict[HistoryKind, list[HistoryEntry]] = field(default_factory=dict)
     asked: list[Command | Batch] = field(default_factory=list)
     """Every command, in order."""
+    routes: dict[RoutesWish, list[RoutesResult]] = field(default_factory=dict)
+    """Answers to questions about routes, the last of which is given again and again."""
+    questions: list[RequestRoutes] = field(default_factory=list)
     refusal: CommandFault | None = None
     """Refuse the next commands with this."""
     version: int = 0
@@ -245,9 +252,9 @@ class FakeClient(Client):
         """The list."""
         return tuple(self.invoice_list)
 
-    async def pending(self, limit: int = 1_000) -> tuple[PendingReport, ...]:
+    async def pending(self, limit: int = 1_000, skip: int = 0) -> tuple[PendingReport, ...]:
         """The list."""
-        return tuple(self.pending_list[:limit])
+        return tuple(self.pending_list[skip : skip + limit])
 
     async def history(
         self, kind: HistoryKind, before: int | None = None, limit: int = 100
@@ -255,6 +262,14 @@ class FakeClient(Client):
         """A page."""
         entries = [one for one in self.past.get(kind, []) if before is None or one.number < before]
         return sorted(entries, key=lambda one: -one.number)[:limit]
+
+    async def ask_routes(self, question: RequestRoutes) -> RoutesResult:
+        """What the test says; else no server answers."""
+        self.questions.append(question)
+        answers = self.routes.get(question.wish, [])
+        if not answers:
+            return RoutesResult(question.request_id, RoutesOutcome.UNANSWERED)
+        return answers.pop(0) if len(answers) > 1 else answers[0]
 
     async def sign_invoice(self, terms: InvoiceTerms) -> Invoice:
         """Signed with the scene's key, its id made of what it asks."""
@@ -406,9 +421,10 @@ class FakeDoor(CardDoor):
         """What the test set."""
         return self.kept
 
-    async def save_notebook(self, name: str, notebook: Notebook) -> None:
+    async def save_notebook(self, name: str, before: Notebook, after: Notebook) -> Notebook:
         """Kept."""
-        self.kept = notebook
+        self.kept = merged(before, after, self.kept)
+        return self.kept
 
     async def run_servers(self, name: str, address: str) -> OpenCard:
         """Noted."""

@@ -9,7 +9,10 @@ from textual.pilot import Pilot
 
 from offset_engine.client import PayStage
 from offset_tui.app import OffsetApp
+from offset_tui.dialogs import base
 from offset_tui.dialogs.base import ARMED_AFTER_S, Confirm
+from offset_tui.screens.commit import CommitScreen
+from offset_tui.screens.invoice import InvoiceScreen
 from offset_tui.screens.pay_review import PayReviewScreen
 from offset_tui.widgets import arming
 from offset_tui.widgets.arming import Arming
@@ -100,6 +103,51 @@ async def test_a_held_key_does_not_confirm_the_question_it_opened() -> None:
         await until(pilot, _confirm(app))
         await pilot.press("P")
         await until(pilot, lambda: bool(door.client.asked))
+
+
+@pytest.mark.parametrize("opens", ["commit", "invoice"])
+async def test_enter_as_the_first_of_a_paste_collects_nothing(
+    opens: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arming, "BURST_S", 0.3)  # long enough for a busy machine
+    sale = money.invoice(seller="Eve")
+    proof = money.commit(sale)
+    held = None if opens == "commit" else proof
+    door = money.door(sales=(replace(money.reserved(sale), registered=held),))
+    async with running(door) as (app, pilot):
+        screen = CommitScreen(proof) if opens == "commit" else InvoiceScreen(sale.invoice_id)
+        await app.push_screen(screen)
+        await until(pilot, lambda: screen.arming.is_armed)
+        await settled(app, pilot)
+        app.post_message(events.Key("enter", "\n"))
+        await until(pilot, lambda: screen._is_busy)
+        app.post_message(events.Key("w", "w"))
+        await until(pilot, lambda: "not collected: Enter came together" in picture(app))
+        assert door.client.asked == []
+        await until(pilot, lambda: screen.arming.is_armed and not screen._is_busy)
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(door.client.asked))
+
+
+async def test_a_yes_as_the_first_of_a_paste_confirms_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(base, "BURST_S", 0.3)  # less than the silence that arms it
+    async with running() as (app, pilot):
+        answers: list[bool | None] = []
+        app.push_screen(Confirm("Close", "Close it?", "Close"), answers.append)
+        await until(pilot, _confirm(app))
+        dialog = app.screen
+        assert isinstance(dialog, Confirm)
+        app.post_message(events.Key("y", "y"))
+        await until(pilot, lambda: dialog._is_deciding)
+        app.post_message(events.Key("e", "e"))
+        await until(pilot, lambda: not dialog._is_deciding)
+        assert app.screen is dialog
+        assert answers == []
+        await until(pilot, _confirm(app))
+        await pilot.press("y")
+        await until(pilot, lambda: answers == [True])
 
 
 @pytest.mark.parametrize("change", ["paid elsewhere", "highest fee"])

@@ -21,14 +21,22 @@ from offset_engine.core.crypto import public_key_of
 from offset_engine.core.values import PrivateKey
 from offset_engine.errors import OffsetError, StoreError, TransportError
 from offset_engine.files import Servers, to_text
+from offset_engine.introducing import SentInvite
 from offset_tui import background
+from offset_tui.app import OffsetApp
 from offset_tui.card_door import ProcessDoor
+from offset_tui.dialogs.pick import Pick
 from offset_tui.doors import CardKind, CardPlace, NeedsPassphraseError
+from offset_tui.screens.accept import AcceptAnswerScreen
+from tests.covers import covers
+from tests.tui.card_scenes import ALICE, ANSWER
+from tests.tui.screens import picture, until
 
 pytestmark = pytest.mark.anyio
 
 QUICK = Cost(1, 8)
-RELAY = NamedAddress(public_key_of(PrivateKey(bytes([7]) * 32)), "127.0.0.1:1", "seven")
+KEY = public_key_of(PrivateKey(bytes([7]) * 32))
+RELAY = NamedAddress(KEY, "127.0.0.1:1", "seven")
 
 
 class Events:
@@ -195,10 +203,46 @@ async def test_settings_and_notes_are_kept(tmp_path: Path):
         assert (await door.open("Alice")).settings == settings
         assert await door.notebook("Alice") == notebook.Notebook()
         book = notebook.Notebook().with_note("payment", "bread for Sunday")
-        await door.save_notebook("Alice", book)
+        await door.save_notebook("Alice", notebook.Notebook(), book)
         assert await door.notebook("Alice") == book
         path = door.store.card("Alice").directory / "notebook.json"
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_what_another_program_notes_is_read_and_never_overwritten(tmp_path: Path) -> None:
+    """The file is read again only if it is another one."""
+    async with alice(tmp_path) as (door, _):
+        seen = await door.notebook("Alice")
+        other = CardStore(tmp_path / "store", cost=QUICK)
+        other.change_notebook("Alice", seen, seen.with_note("a", "by a command"))
+        kept = await door.save_notebook("Alice", seen, seen.with_note("b", "by the app"))
+        assert dict(kept.notes) == {"a": "by a command", "b": "by the app"}
+        assert await door.notebook("Alice") == kept
+        reads: list[str] = []
+        door.store.notebook = reads.append  # type: ignore[method-assign,assignment]
+        assert await door.notebook("Alice") == kept
+        assert reads == []
+
+
+async def test_an_invite_made_by_a_command_is_known_to_the_open_app(tmp_path: Path) -> None:
+    """Its answer opens the review that makes friends, and a command that took the answer first wins."""
+    async with alice(tmp_path) as (door, _):
+        app = OffsetApp(door)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(pilot, lambda: app.has_session)
+            other = CardStore(tmp_path / "store", cost=QUICK)
+            before = other.notebook("Alice")
+            sent = SentInvite(ANSWER.invite_hash, ALICE.terms, "Bob", 1)
+            other.change_notebook("Alice", before, before.with_invite(sent))
+            app.take_text(to_text(ANSWER))
+            await until(pilot, lambda: isinstance(app.screen, AcceptAnswerScreen))
+            await until(pilot, lambda: "you invited Bob" in picture(app))
+            now = other.notebook("Alice")
+            other.change_notebook("Alice", now, now.with_answer(sent.invite_hash, KEY))
+            await until(pilot, lambda: app.screen.is_armed)
+            await pilot.press("ctrl+g")
+            await until(pilot, lambda: "answered already" in picture(app))
+            assert not app.session.snapshot.report.friends
 
 
 @pytest.mark.parametrize("damage", [b"{", b"\xff", b"[]"])
@@ -388,3 +432,35 @@ async def test_a_background_process_that_does_not_start_says_why_and_the_card_go
         assert await place_of(door, "Alice") is CardPlace.HERE
         card = await door.open("Alice")
         assert (await card.client.report()).local_public_key == card.public_key
+
+
+@covers("CMP-06")
+@pytest.mark.parametrize(("wanted", "bob"), [("Alice", CardPlace.OFF), (None, CardPlace.HERE)])
+async def test_all_enabled_cards_run_in_one_process_unless_one_is_named(
+    tmp_path: Path, wanted: str | None, bob: CardPlace
+) -> None:
+    async with alice(tmp_path) as (door, _):
+        await door.create("Bob")
+        await door.create("Old")
+        await door.set_enabled("Old", is_enabled=False)
+    with a_door(tmp_path, wanted) as (door, _):
+        app = OffsetApp(door)
+        async with app.run_test(size=(80, 24)) as pilot:
+            if wanted is None:
+                await until(pilot, lambda: isinstance(app.screen, Pick))
+                await pilot.press("enter")
+            await until(pilot, lambda: app.has_session)
+            await until(pilot, lambda: not any(one.group == "others" for one in app.workers))
+            places = [one.place for one in await door.cards()]
+            assert places == [CardPlace.HERE, bob, CardPlace.OFF]
+
+
+async def test_a_warning_of_the_store_reaches_the_app(tmp_path: Path) -> None:
+    async with alice(tmp_path) as (door, _):
+        await door.set_passphrase("Alice", None, "a good one")
+        (found,) = await door.cards()
+        assert not found.warning
+        sealed = next((tmp_path / "store").rglob("node.db.sealed"))
+        sealed.with_name("node.db").write_bytes(b"left open by a program that was killed")
+        (found,) = await door.cards()
+        assert "is not sealed" in found.warning

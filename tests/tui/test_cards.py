@@ -69,6 +69,20 @@ async def test_all_kinds(size) -> None:
         check_golden(app, "cards-broken")
 
 
+@BOTH
+async def test_what_is_not_as_it_should_be_is_shown_while_the_card_can_be_used(size) -> None:
+    door = all_kinds()
+    door.infos["Club"] = local(
+        "Club",
+        is_locked=True,
+        warning="its database is not sealed, because the program that ran it was ended or hindered;"
+        " running and stopping it once more seals it",
+    )
+    async with running(door, size) as (app, pilot):
+        await at_cards(app, pilot, "Club")
+        check_golden(app, "cards-warning")
+
+
 async def test_enter_opens_and_asks_for_the_passphrase() -> None:
     async with running(all_kinds()) as (app, pilot):
         await at_cards(app, pilot, "Club")

@@ -21,9 +21,11 @@ from offset_engine.client import (
     SetFriendCurrencyRate,
     SetFriendName,
 )
+from offset_tui import dispute_words
 from offset_tui.app import OffsetApp
 from offset_tui.dialogs.base import Ask, Confirm, TypeToConfirm
 from offset_tui.dialogs.edits import FeeDialog, LimitDialog, RenameDialog, ToldDialog
+from offset_tui.dialogs.share_text import TextShareScreen
 from offset_tui.doors import AppOptions
 from offset_tui.screens.currency import CurrencyScreen
 from offset_tui.screens.friend import FriendScreen
@@ -401,6 +403,43 @@ async def test_both_proposals_in_our_own_sign(
             await pilot.press("a")
             await settled(app, pilot)
             assert isinstance(app.screen, InconsistentScreen)
+
+
+@SIZES
+@covers("MOB-41")
+async def test_a_ready_text_for_the_friend_is_in_their_sign(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    async with running(door(people.inconsistent("Dora")), size) as (app, pilot):
+        await app.push_screen(InconsistentScreen(key("Dora")))
+        await settled(app, pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, TextShareScreen))
+        await settled(app, pilot)
+        check_golden(app, "inconsistent_text")
+        await pilot.press("f")
+        await until(pilot, lambda: isinstance(app.screen, Ask))
+        app.screen.query_one(LineInput).value = str(tmp_path / "dora.txt")
+        await pilot.press("enter")
+        await until(pilot, (tmp_path / "dora.txt").exists)
+        written = (tmp_path / "dora.txt").read_text()
+        # We would lose 2.00 OUSD and gain 1.00 HOURS with theirs; for Dora it is the other way round.
+        assert "with my proposal you lose 2.00" in written
+        assert "with my proposal you gain 1.00" in written
+
+
+@pytest.mark.parametrize(
+    ("is_known", "is_acceptable", "said"),
+    [(False, True, "not here yet"), (True, False, "I cannot accept it"), (True, True, "tell me")],
+)
+def test_the_text_says_what_can_be_done(is_known: bool, is_acceptable: bool, said: str) -> None:
+    dora = people.inconsistent("Dora", is_known=is_known, is_acceptable=is_acceptable)
+    text = dispute_words.letter(
+        replace(dora, name=people.ESC_NAME), ("Eve", key("Eve")), lambda _: 2
+    )
+    assert said in text
+    assert "\x1b" not in text
+    assert "press a" in text
 
 
 @SIZES

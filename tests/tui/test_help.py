@@ -1,12 +1,13 @@
 """Help: every page exists, every screen's keys are in it, and it says what the glossary says."""
 
 import re
+from email.message import Message
 from pathlib import Path
 
 import pytest
 
 import offset_tui
-from offset_tui.screens.help import TOPICS, TopicScreen, page
+from offset_tui.screens.help import TOPICS, TopicScreen, about, contacts, page
 from offset_tui.screens.logs import BYTES_SHOWN, LogScreen, tail
 from tests.covers import covers
 from tests.tui.screens import SMALL, check_golden, picture, running, until
@@ -54,6 +55,20 @@ async def test_section_zero_lists_the_pages() -> None:
         assert "Python" in picture(app)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, TopicScreen))
+
+
+@covers("MOB-45")
+def test_about_names_licence_and_whom_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = dict(contacts())
+    assert "MIT" in said["Licence"]
+    named = Message()
+    named["Project-URL"] = "Source, https://example.org/offset"
+    named["Author-email"] = "somebody@example.org"
+    monkeypatch.setattr("offset_tui.screens.help.metadata.metadata", lambda _: named)
+    found = dict(contacts())
+    assert found["Source"] == "https://example.org/offset"
+    assert found["Mail"] == "somebody@example.org"
+    assert "Python" in about().plain
 
 
 @covers("MOB-46")

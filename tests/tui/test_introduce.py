@@ -8,11 +8,13 @@ from textual import events
 from offset_engine import files
 from offset_engine.cards.settings import CardSettings
 from offset_engine.client import (
+    CREDITS_MAX,
     AddFriend,
     AddIndexServer,
     AddRelay,
     Batch,
     Command,
+    Currency,
     EnableFriend,
     NamedAddress,
     OpenFriendCurrency,
@@ -23,10 +25,14 @@ from offset_engine.client import (
 from offset_engine.files import Answer, Content, Invite, Role, Servers, Terms, Ticket, invite_hash
 from offset_engine.introducing import SentInvite
 from offset_engine.notebook import Notebook
+from offset_tui import ceilings
 from offset_tui.app import OffsetApp
 from offset_tui.dialogs.base import Confirm
+from offset_tui.dialogs.edits import LimitDialog
 from offset_tui.dialogs.share import ShareScreen
 from offset_tui.doors import AppOptions
+from offset_tui.screens.currency import CurrencyScreen
+from offset_tui.screens.friend import FriendScreen
 from offset_tui.screens.friends import FriendsScreen
 from offset_tui.screens.introduce import (
     AcceptAnswerScreen,
@@ -35,11 +41,12 @@ from offset_tui.screens.introduce import (
     InviteScreen,
     ServersScreen,
 )
+from offset_tui.widgets.inputs import LineInput
 from tests.covers import covers
 from tests.tui import people_scenes as people
 from tests.tui.people_pilot import armed
 from tests.tui.people_scenes import card, door, invite
-from tests.tui.scenes import NOW_MS, OUSD, FakeDoor, friend, key, line, report
+from tests.tui.scenes import HOURS, NOW_MS, OUSD, FakeDoor, friend, key, line, report
 from tests.tui.screens import SMALL, WIDE, Pilot, check_golden, picture, running, settled, until
 
 pytestmark = pytest.mark.anyio
@@ -243,10 +250,158 @@ async def test_a_friend_who_answers_again_has_the_relays_renewed_and_no_limit() 
     scene.kept = scene.kept.with_answer(answer.invite_hash, key("Bob"))
     async with running(scene) as (app, pilot):
         await pasted(app, pilot, answer)
-        assert "only relays change" in picture(app)
+        assert "Limits stay as they are" in picture(app)
         await pilot.press("enter")
         await until(pilot, lambda: bool(scene.client.asked) and len(app.screen_stack) == 1)
     assert commands(scene) == (SetFriendRelays(key("Bob"), answer.card.relays),)
+
+
+def known_alice() -> FakeDoor:
+    """Alice is a friend already, reached elsewhere, trusted with 200.00, and said 100.00 herself."""
+    alice = replace(friend("Alice", line(balance=12_00)), remote_relays=people.PLACES[:2])
+    kept = Notebook().with_told(key("Alice"), (Terms(OUSD, 2, 100_00),))
+    return door(alice, kept=kept, chosen=CardSettings().with_currency(OUSD, 2))
+
+
+@SIZES
+@covers("MOB-33", "RMP-31")
+async def test_an_invite_of_a_friend_shows_what_would_change(size: tuple[int, int]) -> None:
+    scene = known_alice()
+    moved = replace(invite(), card=card("Alice", Terms(OUSD, 2, 150_00), relays=people.PLACES[1:]))
+    async with running(scene, size) as (app, pilot):
+        await pasted(app, pilot, moved)
+        assert app.screen.query_one("#limit0").has_focus
+        await pilot.press(*"250")
+        await settled(app, pilot)
+        check_golden(app, "accept_invite_known")
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: bool(scene.client.asked))
+        assert commands(scene) == (
+            SetFriendRelays(key("Alice"), people.PLACES[1:]),
+            SetFriendCurrencyMaxDebt(key("Alice"), OUSD, 250_00),
+        )
+
+
+@covers("MOB-33")
+async def test_an_answer_of_a_friend_shows_what_would_change() -> None:
+    sent = invite("Eve")
+    scene = known_alice()
+    remembered = SentInvite(invite_hash(sent), (Terms(OUSD, 2, 150_00),), "Alice", 1)
+    scene.kept = scene.kept.with_invite(remembered)
+    terms = Terms(OUSD, 2, 120_00)
+    async with running(scene) as (app, pilot):
+        await pasted(
+            app, pilot, Answer(card("Alice", terms, relays=people.PLACES[1:]), invite_hash(sent))
+        )
+        check_golden(app, "accept_answer_known")
+
+
+async def test_relays_that_stay_are_not_listed() -> None:
+    async with running(known_alice()) as (app, pilot):
+        await pasted(app, pilot, replace(invite(), card=card("Alice", relays=people.PLACES[:2])))
+        assert "The relays stay as they are" in picture(app)
+
+
+# --- limits that are meant ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "largest", "decimals", "is_high"),
+    [
+        (2_000_00, 200_00, 2, False),
+        (2_000_01, 200_00, 2, True),
+        (1_000_00, 0, 2, False),
+        (1_000_01, 0, 2, True),
+        (1_001, 0, 0, True),
+        (0, 0, 2, False),
+        (CREDITS_MAX, 0, 38, False),
+    ],
+)
+def test_which_limits_are_asked_about(
+    limit: int, largest: int, decimals: int, is_high: bool
+) -> None:
+    assert ceilings.is_high(limit, largest, decimals) is is_high
+
+
+def test_the_largest_limit_counts_open_invites_and_one_currency_only() -> None:
+    shown = report(friend("Bob", line(max_debt=5), line(HOURS, max_debt=9)))
+    offered = SentInvite(invite_hash(invite()), (Terms(OUSD, 2, 7),), "", 1)
+    assert ceilings.largest_given(shown, OUSD) == 5
+    assert ceilings.largest_given(shown, OUSD, (offered,)) == 7
+    assert ceilings.largest_given(shown, Currency("X")) == 0
+
+
+@SIZES
+async def test_a_limit_far_above_all_others_is_asked_about_once(size: tuple[int, int]) -> None:
+    scene = known_alice()
+    async with running(scene, size) as (app, pilot):
+        await app.push_screen(FriendScreen(key("Alice")))
+        await settled(app, pilot)
+        for answer in ("escape", "y"):
+            await pilot.press("l")
+            await until(pilot, lambda: isinstance(app.screen, LimitDialog))
+            app.screen.query_one("#value", LineInput).value = "20000"
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(app.screen, Confirm))
+            await settled(app, pilot)
+            check_golden(app, "limit_high")
+            assert app.screen.IS_ARMED_LATE
+            assert scene.client.asked == []
+            await armed(app, pilot)
+            await pilot.press(answer)
+            await until(pilot, lambda: isinstance(app.screen, FriendScreen))
+        wanted = SetFriendCurrencyMaxDebt(key("Alice"), OUSD, 20_000_00)
+        await until(pilot, lambda: scene.client.asked == [wanted])
+
+
+async def test_a_high_first_limit_of_an_invite_is_asked_about() -> None:
+    scene = door()
+    async with running(scene) as (app, pilot):
+        await app.push_screen(InviteScreen())
+        await settled(app, pilot)
+        await pilot.press(*"Bob", "tab", *"OUSD", "tab", "tab", *"15000")
+        await armed(app, pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await settled(app, pilot)
+        check_golden(app, "limit_high_first")
+        await armed(app, pilot)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, InviteScreen))
+        assert not scene.kept.invites
+        await armed(app, pilot)
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await armed(app, pilot)
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, ShareScreen))
+
+
+@pytest.mark.parametrize("text", [card("Alice", Terms(OUSD, 2, 1)), invite()])
+async def test_every_form_asks_about_a_high_limit(text: Content) -> None:
+    scene = door()
+    async with running(scene) as (app, pilot):
+        await pasted(app, pilot, text)
+        app.screen.query("#limit, #limit0").first(LineInput).value = "1000000"
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert "Alice" in picture(app)
+        await armed(app, pilot)
+        await pilot.press("escape")
+        await settled(app, pilot)
+        assert scene.client.asked == []
+
+
+async def test_a_currency_with_a_friend_asks_about_a_high_limit() -> None:
+    scene = door(friend("Bob"))
+    async with running(scene) as (app, pilot):
+        await app.push_screen(CurrencyScreen(key("Bob")))
+        await settled(app, pilot)
+        await pilot.press(*"OUSD", "tab", "tab", *"9999999")
+        await armed(app, pilot)
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        assert scene.client.asked == []
 
 
 async def test_our_own_answer_is_said_to_be_ours() -> None:

@@ -5,9 +5,16 @@ from dataclasses import replace
 import pytest
 from textual import events
 
-from offset_engine.client import AddIndexServer, AddRelay, RemoveIndexServer, RemoveRelay
+from offset_engine.client import (
+    AddIndexServer,
+    AddRelay,
+    Reconnect,
+    RemoveIndexServer,
+    RemoveRelay,
+)
 from offset_engine.core.api import Connections, NodeReport, ServerReport, ServerState
 from offset_engine.files import Servers, to_text
+from offset_tui import servers
 from offset_tui.dialogs.qr import QrScreen
 from offset_tui.dialogs.share import ShareScreen
 from offset_tui.doors import AppOptions
@@ -15,7 +22,7 @@ from offset_tui.screens.connect import ConnectScreen
 from tests.covers import covers
 from tests.tui.card_scenes import SERVERS, StoreDoor, fresh_report, with_cards
 from tests.tui.scenes import key, server, village_report
-from tests.tui.screens import SMALL, WIDE, check_golden, running, settled, until
+from tests.tui.screens import SMALL, WIDE, check_golden, picture, running, settled, until
 
 pytestmark = pytest.mark.anyio
 BOTH = pytest.mark.parametrize("size", [SMALL, WIDE])
@@ -31,7 +38,7 @@ def every_state() -> NodeReport:
         index_servers=index,
         connections=Connections(
             (
-                ServerReport(relays[0].public_key, ServerState.CONNECTED, ""),
+                ServerReport(relays[0].public_key, ServerState.CONNECTED, "", 34),
                 ServerReport(
                     relays[1].public_key,
                     ServerState.WAITING,
@@ -188,6 +195,25 @@ async def test_own_servers_are_run_and_stopped(size) -> None:
         await pilot.pause(0.9)
         await pilot.press("w")
         await until(pilot, lambda: "stop servers" in door.done)
+
+
+async def test_r_tries_everything_again_at_once() -> None:
+    door = door_with(every_state())
+    async with running(door, options=AppOptions(is_read_only=True)) as (app, pilot):
+        await at_network(app, pilot)
+        await pilot.press("r")
+        await until(pilot, lambda: door.client.asked == [Reconnect()])
+        await until(pilot, lambda: "trying everything again now" in picture(app))
+
+
+async def test_how_long_a_server_takes_is_said_where_it_is_known() -> None:
+    door = door_with(every_state())
+    async with running(door) as (app, pilot):
+        await at_network(app, pilot)
+        assert "connected, answers in 34 ms" in picture(app)
+        shown = servers.rows(every_state())
+        assert [servers.latency_words(one) for one in shown] == ["34 ms", "", "", "", ""]
+        assert servers.latency_words(replace(shown[0], latency_ms=0)) == "under 1 ms"
 
 
 async def test_read_only_changes_nothing() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from offset_engine.client import CancelPay, ConfirmFee, PayFailure, PayStage
+from offset_engine.client import CancelPay, ConfirmFee, PartReport, PayFailure, PayStage
 from offset_tui.dialogs.base import Confirm
 from offset_tui.dialogs.hand_over import HandOverScreen
 from offset_tui.dialogs.share import ShareScreen
@@ -14,16 +14,27 @@ from offset_tui.widgets import arming
 from offset_tui.widgets.inputs import LineInput
 from tests.covers import covers
 from tests.tui import money_scenes as money
+from tests.tui.scenes import key
 from tests.tui.screens import SMALL, WIDE, check_golden, picture, running, settled, until
 
 pytestmark = pytest.mark.anyio
 
+WAYS = (
+    PartReport(key("Charli"), 3, 60_00, 30),
+    PartReport(key("Daniel"), 1, 40_00, 21),
+)
 STAGES = {
     "searching": money.pay(PayStage.SEARCHING),
     "searching-long": money.pay(PayStage.SEARCHING, ago_s=47),
-    "fee": money.pay(PayStage.FEE_TO_CONFIRM, money.invoice(100_00), fee=51, parts=2),
-    "sending": money.pay(PayStage.SENDING, money.invoice(100_00), fee=51, parts=2),
-    "committed": money.pay(PayStage.COMMITTED, fee=2, parts=1),
+    "fee": money.pay(
+        PayStage.FEE_TO_CONFIRM, money.invoice(100_00, seller="Zoe"), fee=51, parts=2, ways=WAYS
+    ),
+    "sending": money.pay(
+        PayStage.SENDING, money.invoice(100_00, seller="Zoe"), fee=51, parts=2, ways=WAYS
+    ),
+    "committed": money.pay(
+        PayStage.COMMITTED, fee=2, parts=1, ways=(PartReport(key("Charli"), 1, 4_00, 2),)
+    ),
     "paid": money.pay(PayStage.PAID, fee=2, parts=1),
     **{f"failed-{one.value}": money.failed(one) for one in PayFailure},
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual.pilot import Pilot
 from textual.widgets import Input
 
 from offset_engine import files
@@ -18,9 +19,12 @@ from offset_engine.client import (
     CommitInvoice,
     Currency,
     Invoice,
+    InvoiceReport,
     RegisterCommit,
 )
+from offset_tui.app import OffsetApp
 from offset_tui.dialogs.base import Confirm, TypeToConfirm
+from offset_tui.dialogs.invoice_share import InvoiceQrScreen, InvoiceShareScreen
 from offset_tui.dialogs.pick import Pick
 from offset_tui.dialogs.share import ShareScreen
 from offset_tui.doors import AppOptions
@@ -32,7 +36,7 @@ from offset_tui.widgets.inputs import LineInput
 from offset_tui.widgets.table import KeyedTable
 from tests.covers import covers
 from tests.tui import money_scenes as money
-from tests.tui.scenes import NOW_MS, FakeDoor
+from tests.tui.scenes import NOW_MS, FakeDoor, friend, line, report
 from tests.tui.screens import SMALL, WIDE, check_golden, picture, running, settled, until
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +91,7 @@ async def test_the_form_says_what_can_come_in(size: tuple[int, int]) -> None:
         await settled(app, pilot)
         check_golden(app, "receive-empty")
         await pilot.press(*"1250")
-        await until(pilot, lambda: "would fail" in picture(app))
+        await until(pilot, lambda: "would" in picture(app))
         await settled(app, pilot)
         check_golden(app, "receive-too-much")
 
@@ -138,7 +142,7 @@ async def test_the_wish_to_hold_is_remembered() -> None:
         await until(pilot, lambda: isinstance(app.focused, Input))
         await pilot.press("4", "tab", "tab", "space", "tab", "right", "right")
         assert [one.chosen for one in app.screen.query(Choice)] == [2, 2]
-        await pilot.press("tab", "enter")
+        await pilot.press("tab", "tab", "enter")
         await until(pilot, lambda: isinstance(app.screen, ShareScreen))
         (hold,) = door.kept.holds
         assert hold.until_ms == NOW_MS + 14 * DAY_MS
@@ -169,11 +173,79 @@ async def test_a_currency_nobody_uses_asks_for_its_decimals() -> None:
         await until(pilot, lambda: "look at the amount again" in picture(app))
         assert door.client.asked == []
         await pilot.press("ctrl+s")
+        await until(pilot, lambda: "No friend of yours uses BEANS yet" in picture(app))
+        assert door.client.asked == []
+        await _answer(app, pilot, "y")
         await until(pilot, lambda: bool(door.client.asked))
         (asked,) = door.client.asked
         assert isinstance(asked, AddInvoice)
         assert (asked.invoice.total_dest_payment, asked.invoice.decimals) == (7, 0)
         assert asked.invoice.currency == Currency("BEANS")
+
+
+async def _answer(app: OffsetApp, pilot: Pilot[None], key: str) -> None:
+    await until(pilot, lambda: isinstance(app.screen, Confirm) and app.screen.is_armed)
+    await pilot.press(key)
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+async def test_more_than_can_come_in_is_made_only_after_a_question(size: tuple[int, int]) -> None:
+    door = money.door()
+    async with running(door, size) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press(*"600", "ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await settled(app, pilot)
+        check_golden(app, "receive-beyond")
+        await _answer(app, pilot, "q")
+        await until(pilot, lambda: not isinstance(app.screen, Confirm))
+        assert door.client.asked == []
+        assert app.screen.query_one("#amount", Input).value == "600"
+        await pilot.press("ctrl+s")
+        await _answer(app, pilot, "y")
+        await until(pilot, lambda: isinstance(app.screen, InvoiceShareScreen))
+        assert len(door.client.asked) == 1
+
+
+async def test_what_can_come_in_follows_the_node_while_an_amount_is_typed() -> None:
+    door = money.door()
+    async with running(door) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press(*"600")
+        await until(pilot, lambda: "would" in picture(app))
+        door.client.shown = report(friend("Bob", line(max_debt=600_00)))
+        door.client.tell()
+        await until(pilot, lambda: "= 600.00 OUSD; you can be paid up to 600.00" in picture(app))
+        assert app.screen.query_one("#amount", Input).value == "600"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, InvoiceShareScreen))
+
+
+@covers("RMP-03")
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+async def test_a_seller_covers_fees_by_asking_for_less_and_saying_so(size: tuple[int, int]) -> None:
+    door = money.door()
+    async with running(door, size) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press(*"100", "enter", *"bike", "tab", "tab", "tab", *"100")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "this is the whole price: cover less" in picture(app))
+        assert door.client.asked == []
+        app.screen.query_one("#cover", Input).value = "0.50"
+        await until(pilot, lambda: "you get 99.50; the buyer pays 100.00 OUSD" in picture(app))
+        await settled(app, pilot)
+        check_golden(app, "receive-cover")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: bool(door.client.asked))
+        (asked,) = door.client.asked
+        assert isinstance(asked, AddInvoice)
+        assert asked.invoice.total_dest_payment == 99_50
+        assert asked.invoice.description == (
+            "bike (price 100.00 OUSD; the seller covers fees up to 0.50)"
+        )
 
 
 async def test_nothing_is_made_with_read_only() -> None:
@@ -204,7 +276,7 @@ async def test_the_largest_amount_is_echoed_whole() -> None:
         await pilot.press("3")
         await until(pilot, lambda: isinstance(app.focused, Input))
         app.screen.query_one("#amount", Input).value = str((2**127 - 1) // 100)
-        await until(pilot, lambda: "would fail" in picture(app))
+        await until(pilot, lambda: "would" in picture(app))
         assert "1,701,411,834,604,692,317,316,873,037,158,841,057.00 OUSD" in picture(app)
 
 
@@ -397,3 +469,109 @@ async def test_collecting_by_itself_as_the_settings_say() -> None:
         await until(pilot, lambda: bool(door.client.asked))
         await pilot.pause()
         assert door.client.asked == [CommitInvoice(_GOOD)]
+
+
+# --- being handed over ----------------------------------------------------------------------------
+
+
+def _stages() -> dict[str, list[InvoiceReport]]:
+    """What becomes of one invoice, in order; at last it is in history."""
+    sale = _sale(1)
+    return {
+        "waiting": [money.sale(sale)],
+        "partly": [money.sale(sale, frozen=1_50)],
+        "reserved": [money.reserved(sale)],
+        "commit": [replace(money.reserved(sale), registered=money.commit(sale))],
+        "collected": [],
+    }
+
+
+def _becomes(door: FakeDoor, stage: str) -> None:
+    door.client.invoice_list = _stages()[stage]
+    if stage == "collected":
+        money.with_history(door, money.sold(_sale(1), proof=money.commit(_sale(1))))
+    door.client.tell()
+
+
+_SAID = {
+    "waiting": "Waiting, expires in 23 h",
+    "partly": "Part of it is there: 1.50 of 4.00 OUSD",
+    "reserved": "All of it is there: 4.00 OUSD reserved",
+    "commit": "Payment is good: hand over the goods",
+    "collected": "Collected: 4.00 OUSD",
+}
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+async def test_the_text_being_handed_over_says_what_became_of_it_and_nothing_moves(
+    size: tuple[int, int],
+) -> None:
+    door = money.door(sales=(money.sale(_sale(1)),))
+    async with running(door, size) as (app, pilot):
+        screen = InvoiceScreen(_sale(1).invoice_id)
+        await app.push_screen(screen)
+        await until(pilot, lambda: screen.known is not None)
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, InvoiceShareScreen))
+        shared = app.screen
+        places: set[object] = set()
+        for stage, said in _SAID.items():
+            _becomes(door, stage)
+            await until(pilot, lambda said=said: said in picture(app))
+            await settled(app, pilot)
+            check_golden(app, f"handing-{stage}")
+            assert app.screen is shared
+            parts = ("#share-caption", "#share-text", "#share-keys")
+            places.add(tuple(shared.query_one(part).region for part in parts))
+        assert len(places) == 1
+
+
+@pytest.mark.parametrize("size", [SMALL, WIDE])
+async def test_a_qr_code_makes_room_for_words_once_somebody_pays(size: tuple[int, int]) -> None:
+    door = money.door(sales=(money.sale(_sale(1)),))
+    async with running(door, size) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: "Open invoices" in picture(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.focused, KeyedTable))
+        await pilot.press("v")
+        await until(pilot, lambda: isinstance(app.screen, InvoiceQrScreen))
+        await settled(app, pilot)
+        assert "reserved" not in picture(app)
+        _becomes(door, "reserved")
+        await until(pilot, lambda: _SAID["reserved"][:20] in picture(app))
+        await settled(app, pilot)
+        check_golden(app, "handing-qr-reserved")
+        _becomes(door, "collected")
+        await until(pilot, lambda: _SAID["collected"] in picture(app))
+
+
+async def test_a_commit_pasted_while_the_invoice_is_shown_is_collected_and_seen_below() -> None:
+    door = money.door(sales=(money.reserved(_sale(1)),))
+    async with running(door) as (app, pilot):
+        await app.push_screen(InvoiceShareScreen(_sale(1), "Invoice: 4.00 OUSD"))
+        app.post_message(events.Paste(files.to_text(_GOOD)))
+        await until(pilot, lambda: isinstance(app.screen, CommitScreen))
+        await until(pilot, lambda: app.screen.arming.is_armed)
+        await pilot.press("enter")
+        await until(pilot, lambda: door.client.asked == [CommitInvoice(_GOOD)])
+        _becomes(door, "collected")
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, InvoiceShareScreen))
+        await until(pilot, lambda: _SAID["collected"] in picture(app))
+
+
+async def test_whoever_is_paid_while_handing_over_comes_back_to_the_invoice() -> None:
+    door = money.door()
+    async with running(door) as (app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        await pilot.press(*"4.00", "ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, InvoiceShareScreen))
+        (asked,) = door.client.asked
+        assert isinstance(asked, AddInvoice)
+        door.client.invoice_list = [money.reserved(asked.invoice)]
+        door.client.tell()
+        await until(pilot, lambda: _SAID["reserved"] in picture(app))
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, InvoiceScreen))

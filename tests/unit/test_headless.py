@@ -20,18 +20,23 @@ from offset_engine.client import (
     Pay,
     PayFailure,
     PayStage,
+    Rebalance,
+    Reconnect,
+    RoutesOutcome,
+    RoutesWish,
 )
 from offset_engine.files import to_json, to_text
 from offset_engine.notebook import Notebook, merged
-from offset_engine.programs.arguments import Output, RefusedError
+from offset_engine.programs.arguments import Output, RefusedError, UsageError
 from offset_engine.programs.control.session import NotPossibleError
 from offset_tui import __main__ as offset
 from offset_tui import doors, subcommands
-from offset_tui.headless import paying, session
+from offset_tui.headless import paying, rebalancing, session
 from offset_tui.headless.printing import table
 from offset_tui.headless.session import Twin
 from offset_tui.session import Session
 from tests.covers import covers
+from tests.tui import route_scenes as routes
 from tests.tui.money_scenes import commit, invoice, pay
 from tests.tui.scenes import NOW_MS, OUSD, FakeClient, FakeDoor
 
@@ -87,9 +92,15 @@ WRONG = [
     (("invoice", "2", "OUSD", "--expires", "99999d"), "30m, 24h, 7d or never"),
     (("invoice", "2", "OUSD", "--decimals", "39"), "0 to 38 digits"),
     (("invoice", "2", "OUSD", "--description", "x" * 256), "at most 255 bytes"),
+    (("invoice", "2", "OUSD", "--cover-fees", "1e3"), "without an exponent"),
+    (("invoice", "2", "OUSD", "--split", "2", "--qr"), "without --out, --qr"),
+    (("invoice", "--list", "--split", "2"), "without --out, --qr"),
+    (("invoice", "2", "OUSD", "--me"), "belongs to --split"),
     (("collect",), "required: ID"),
     (("collect", "12"), "is no id"),
     (("refund", "nonsense!"), "is no id"),
+    (("rebalance",), "required: FRIEND"),
+    (("rebalance", "Bob", "--amount", "1,5"), "'1,5'"),
     (("friend", "dance"), "invalid choice"),
     (("friend", "limit", "Bob", "OUSD", "1.2.3"), "a second point"),
     (("friend", "limit", "Bob", "O USD", "1"), "'O USD'"),
@@ -256,12 +267,12 @@ def type_in(monkeypatch: pytest.MonkeyPatch, *lines: str) -> list[str]:
         return answers.pop(0)
 
     monkeypatch.setattr(session, "ask", ask)
-    for module in (session, paying):
+    for module in (session, paying, rebalancing):
         monkeypatch.setattr(module, "has_person", lambda: True)
     return asked
 
 
-async def run(client: Seller, *words: str) -> None:
+async def run(client: FakeClient, *words: str) -> None:
     """Have a command act on the scene's card."""
     args: Any = subcommands._parser(words[0]).parse_args(words)
     wanted = args.twin
@@ -360,6 +371,15 @@ async def test_ids_are_told_apart_or_refused(client: Seller) -> None:
     await run(client, "pay", f"--show={first.payment_id.to_text()}")
 
 
+@pytest.mark.anyio
+async def test_what_is_not_reached_is_tried_again_on_request(
+    client: Seller, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await run(client, "servers", "--reconnect", "--json")
+    assert json.loads(capsys.readouterr().out) == {"status": "trying"}
+    assert client.asked == [Reconnect()]
+
+
 # --- what two programs write --------------------------------------------------------------------
 
 
@@ -372,6 +392,14 @@ def test_what_two_programs_note_at_once_is_both_kept(store: Path) -> None:
     base = Notebook().with_note("a", "x").with_handed("p")
     assert merged(base, base.with_note("a", ""), base.with_hold("i", 5)).notes == ()
     assert merged(base, base, base.with_handed("q")).handed == ("p", "q")
+    ours, theirs = (
+        base.with_note("a", "ours").with_hold("i", 7),
+        base.with_note("a", "theirs").with_hold("i", 5),
+    )
+    assert merged(base, ours, theirs).notes == (("a", "ours"),), (
+        "the last word about one thing counts"
+    )
+    assert [one.until_ms for one in merged(base, ours, theirs).holds] == [7]
 
 
 def test_a_currency_another_program_began_to_use_keeps_its_decimals(store: Path) -> None:
@@ -381,3 +409,101 @@ def test_a_currency_another_program_began_to_use_keeps_its_decimals(store: Path)
     cards.save_settings("Eve", replace(before, auto_collect=True))
     after, _ = cards.settings("Eve")
     assert (after.auto_collect, after.decimals_of(OUSD)) == (True, 3)
+
+
+# --- rebalancing, by hand -----------------------------------------------------------------------
+
+
+class Mover(FakeClient):
+    """A node that moves what it is asked to; a dearer one asks about the fee first."""
+
+    is_dearer = False
+    failure: PayFailure | None = None
+
+    async def command(self, command: Command | Batch) -> tuple[Notice, ...]:
+        done = await super().command(command)
+        own = invoice(12_00, "", "Eve")
+        stage = PayStage.PAID if self.failure is None else PayStage.FAILED
+        match command:
+            case Rebalance():
+                if self.is_dearer:
+                    stage = PayStage.FEE_TO_CONFIRM
+                made = pay(stage, own, fee=5 if self.is_dearer else 3, failure=self.failure)
+                self.pay_list = [replace(made, payment_id=command.payment_id)]
+            case ConfirmFee():
+                self.pay_list = [replace(self.pay_list[0], stage=PayStage.PAID)]
+            case CancelPay():
+                self.pay_list = [
+                    replace(self.pay_list[0], stage=PayStage.FAILED, failure=PayFailure.CANCELED)
+                ]
+            case _:
+                pass
+        self.tell()
+        return done
+
+
+@pytest.fixture
+def mover() -> Mover:
+    client = Mover()
+    client.routes[RoutesWish.CYCLE] = [routes.circle(12_00, 3), routes.circle(11_97, 3)]
+    return client
+
+
+@pytest.mark.anyio
+@covers("RMP-05")
+async def test_rebalancing_shows_what_changes_and_asks(
+    mover: Mover, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = type_in(monkeypatch, "y")
+    await run(mover, "rebalance", "Bob", "--currency", "OUSD")
+    assert asked == ["Move 11.97 OUSD? [y/N] "]
+    (wish,) = mover.asked
+    assert isinstance(wish, Rebalance)
+    assert (wish.amount, wish.confirm_above, wish.max_fee) == (11_97, 3, 22)
+    out, err = capsys.readouterr()
+    assert out == "moved 12.00 OUSD; it cost 0.03 OUSD\n"
+    assert "Bob     +12.00 -> 0.00" in err
+    assert "Charli  -31.45 -> -19.48" in err
+    assert "no other balance of yours changes" in err
+
+
+@pytest.mark.anyio
+async def test_rebalancing_can_be_declined_limited_and_dearer(
+    mover: Mover, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bob = ("rebalance", "Bob", "--currency", "OUSD")
+    type_in(monkeypatch, "n")
+    with pytest.raises(RefusedError, match="you declined"):
+        await run(mover, *bob)
+    with pytest.raises(RefusedError, match=r"above your highest fee of 0\.01: --max-fee"):
+        await run(mover, *bob, "--max-fee", "0.01", "--yes")
+    assert mover.asked == []
+    mover.is_dearer = True
+    type_in(monkeypatch, "y", "n")
+    with pytest.raises(RefusedError, match="declined what it costs"):
+        await run(mover, *bob)
+    assert isinstance(mover.asked[-1], CancelPay)
+    await run(mover, *bob, "--yes", "--json")
+    assert json.loads(capsys.readouterr().out)["fees"] == "5"
+    assert isinstance(mover.asked[-1], ConfirmFee)
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_moved_is_said(mover: Mover) -> None:
+    wrong = {
+        ("Bob",): (UsageError, "in several currencies: give --currency: OUSD, HOURS"),
+        ("Daniel",): (NotPossibleError, "nothing is owed between you and Daniel"),
+        ("Bob", "--currency", "BEANS"): (NotPossibleError, "not in use with this friend"),
+        ("Charli", "--amount", "40"): (UsageError, "more than that cannot be moved"),
+    }
+    for words, (kind, why) in wrong.items():
+        with pytest.raises(kind, match=why):
+            await run(mover, "rebalance", *words)
+    mover.routes[RoutesWish.CYCLE] = [routes.nothing(RoutesOutcome.NONE)]
+    with pytest.raises(RefusedError, match="no circle of friends carries this") as caught:
+        await run(mover, "rebalance", "Charli", "--yes")
+    assert caught.value.values["status"] == "none"
+    mover.routes[RoutesWish.CYCLE] = [routes.circle(31_45)]
+    mover.failure = PayFailure.REFUSED
+    with pytest.raises(RefusedError, match="not moved: a friend on the way refused it"):
+        await run(mover, "rebalance", "Charli", "--yes")

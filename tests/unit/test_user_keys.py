@@ -23,9 +23,7 @@ def test_keys_are_written_as_people_write_them() -> None:
         "list.remove": ("d", "delete"),
         "app.paste": ("comma",),
     }
-    assert written('[keys]\n"app.paste" = "ctrl+y, <"\n') == {
-        "app.paste": ("ctrl+y", "less_than_sign")
-    }
+    assert written('[keys]\n"app.paste" = "ctrl+y, ;"\n') == {"app.paste": ("ctrl+y", "semicolon")}
     assert written("") == written("[keys]\n") == {}
 
 

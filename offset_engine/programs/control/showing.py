@@ -116,6 +116,7 @@ def server_values(servers: Sequence[NamedAddress], states: Sequence[ServerReport
             "connected": state.state is ServerState.CONNECTED,
             "status": state.state.value,
             "trouble": state.trouble,
+            "latency_ms": state.latency_ms,
         }
         for one, state in _with_states(servers, states)
     ]
