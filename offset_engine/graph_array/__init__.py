@@ -9,7 +9,7 @@ It needs numpy and numba, which only the extra `index` brings; nothing but this 
 | `heaps`, `search_kernels`, `exact_kernel` | the searches, in machine code |
 | `workspace`, `terrain` | one query's view of it |
 | `engine` | all currencies |
-| `jit` | how functions become machine code |
+| `jit`, `prefetching` | how functions become machine code, and get memory in time |
 
 Source: PROTOCOL.md, "Index servers: routes".
 """

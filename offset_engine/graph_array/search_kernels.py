@@ -27,7 +27,9 @@ from offset_engine.graph_array.layout import (
     HIGH,
     LOW,
     MUL,
+    NODE_WORDS,
     RANK,
+    ROW_WORDS,
     START,
     UNSIGNED,
     Ids,
@@ -35,7 +37,9 @@ from offset_engine.graph_array.layout import (
     View,
     Words,
 )
+from offset_engine.graph_array.prefetching import prefetch
 
+STATE_WORDS: Final = 4
 Work: TypeAlias = tuple[Words, Words, Ids]
 """State of the nodes, a heap for each side, the route found."""
 Overlay: TypeAlias = tuple[Words, Words]
@@ -83,6 +87,8 @@ _NUMBER_SHIFT: Final = 42
 NUMBERS_MAX: Final = (1 << (63 - _NUMBER_SHIFT)) - 1
 _HOPS_MASK: Final = 1023
 _UNDONE: Final = -1
+_LINE_WORDS: Final = 16
+"""Of a row, in one line of a cache."""
 _HASH: Final = -7046029254386353131
 
 
@@ -201,6 +207,10 @@ def _scan(
     is_free = side == 1 and node == dest
     start = nodes[node, START]
     for slot in range(start, start + nodes[node, COUNT]):
+        if capacity_of(rows, side, slot) >= amount:
+            prefetch(state, STATE_WORDS * rows[side, slot, FRIEND])
+            prefetch(nodes, NODE_WORDS * rows[side, slot, FRIEND])
+    for slot in range(start, start + nodes[node, COUNT]):
         capacity = capacity_of(rows, side, slot)
         if capacity < amount and not is_marked:
             continue
@@ -231,6 +241,15 @@ def _scan(
 
 
 @inlined
+def _prefetch_next(rows: Rows, nodes: Ids, heaps: Words, side: int) -> None:
+    """Have the block brought that will be read next: an average one takes four lines of a cache."""
+    next_node = node_of(heaps[side, 0, 1])
+    place = ROW_WORDS * (side * rows.shape[1] + nodes[next_node, START])
+    for line in range(4):
+        prefetch(rows, place + line * _LINE_WORDS)
+
+
+@inlined
 def _grow(
     rows: Rows, nodes: Ids, state: Words, heaps: Words, marks: Words, table: Words, told: Words,
     side: int,
@@ -243,6 +262,7 @@ def _grow(
         told[IS_FULL] = 1
         return False
     told[SIZES + side] = pop(heaps, side, told[SIZES + side])
+    _prefetch_next(rows, nodes, heaps, side)
     old_cost, old_hops = state[node, 2 * side], (state[node, 2 * side + 1] >> 32) & _HOPS_MASK
     if cost < old_cost or (cost == old_cost and hops <= old_hops):
         is_marked = marks[node & (MARKS - 1)] != 0

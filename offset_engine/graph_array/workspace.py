@@ -15,6 +15,7 @@ from offset_engine.graph_array.search_kernels import (
     NO_ARC,
     NUMBER,
     NUMBERS_MAX,
+    STATE_WORDS,
     TOLD_WORDS,
     Overlay,
     Work,
@@ -41,7 +42,7 @@ class Workspace:
         self.told = np.zeros(TOLD_WORDS, np.int64)
         """What a search is told, and tells."""
         self.path = np.zeros(_ROUTE_NODES_MAX, np.int32)
-        self._state = np.zeros((0, 4), np.int64)
+        self._state = np.zeros((0, STATE_WORDS), np.int64)
         self._rows = _HEAP_FIRST
         self._heaps = np.empty((2, _HEAP_FIRST, 2), np.int64)
         self._heap = np.empty((_HEAP_FIRST, 3), np.int64)
@@ -51,7 +52,7 @@ class Workspace:
     def begin(self, nodes: int) -> None:
         """Get ready for another search in a graph with so many nodes."""
         if len(self._state) < nodes:
-            self._state = np.zeros((nodes, 4), np.int64)
+            self._state = np.zeros((nodes, STATE_WORDS), np.int64)
             self._number = 0
         elif self._number == NUMBERS_MAX:
             self._state[:] = 0

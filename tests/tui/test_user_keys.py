@@ -22,21 +22,21 @@ def own(text: str) -> AppOptions:
 
 
 async def test_own_keys_act_and_are_shown_wherever_keys_are() -> None:
-    options = own('app.help = "f2"\napp.tab_pay = "z"\nscreen.back = ["Z", "escape"]\n')
+    options = own('app.help = "f2"\napp.tab_pay = "W"\nscreen.back = ["Z", "escape"]\n')
     async with running(size=SMALL, options=options) as (app, pilot):
         await pilot.press("question_mark", "2")
         await settled(app, pilot)
         assert (app.current_mode, len(app.screen_stack)) == ("home", 1)
-        assert "zPay" in picture(app).splitlines()[0]
+        assert "WPay" in picture(app).splitlines()[0]
         assert "f2 Help" in picture(app).splitlines()[-1]
         assert "Z Back" in picture(app).splitlines()[-1]
         titles = [title for title, _, _ in Commands(app.screen)._of_screen()]
         assert "Explain this screen and its keys  (f2)" in titles
-        assert "Go to Pay  (z)" in titles
+        assert "Go to Pay  (W)" in titles
         assert "  f2 " in keys_of(app.screen).plain
         await pilot.press("f2")
         await until(pilot, lambda: isinstance(app.screen, TopicScreen))
-        await pilot.press("q", "z")
+        await pilot.press("q", "W")
         await until(pilot, lambda: app.current_mode == "pay")
 
 
