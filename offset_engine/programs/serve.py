@@ -297,10 +297,11 @@ async def _serve(
     output: Output,
     kept: Kept,
     ready: _Ready,
-    engine: IndexEngine,
+    engine: IndexEngine | None = None,
     *,
     task_status: TaskStatus[tuple[str, ...]],
 ) -> None:
+    engine = engine or index_engine("pure")
     ready.warning = await looked_up_warning_of(args.address)
     endpoint = Endpoint(kept.identity)
     reached = _first_reached(output)
