@@ -121,6 +121,9 @@ def _judge(draft: Draft, request: RoutesRequest, response: RoutesResponse) -> Ro
         return RoutesResult(request.request_id, outcome)
     is_whole = response.code == RouteCode.OK and request.kind != RouteKind.MAX
     reachable = request.amount if is_whole else response.reachable
+    if reachable > request.amount > 0:
+        # More than was asked for: whoever says so lies.
+        return RoutesResult(request.request_id, RoutesOutcome.NONE)
     asked = replace(request, amount=reachable)
     choices = tuple(
         RoutesChoice(_LABELS[choice.label], searching.planned(choice))

@@ -24,7 +24,7 @@ from offset_engine.core.api import (
     Rebalance,
     TransactionOutcome,
 )
-from offset_engine.core.crypto import is_valid_identity
+from offset_engine.core.crypto import hash_lock, is_valid_identity
 from offset_engine.core.draft import Draft, PartEnd, PaymentNews, TransactionNews
 from offset_engine.core.index import RouteCode
 from offset_engine.core.messages import RoutesResponse
@@ -40,6 +40,7 @@ from offset_engine.core.values import (
     PAYMENT_ATTEMPTS_MAX,
     ROUTE_MISSES_MAX,
     ROUTE_ROUNDS_MAX,
+    HashedLock,
     InvoiceId,
     PaymentId,
     Uid,
@@ -179,6 +180,10 @@ def _search(draft: Draft, intent_id: PaymentId) -> None:
     if _is_expired(draft, intent):
         _fail(draft, intent_id, PayFailure.EXPIRED)
         return
+    if intent.cycle is not None and not _is_invoice_open(draft, intent):
+        # Somebody cancelled the invoice by itself: nothing can come round any more.
+        _fail(draft, intent_id, PayFailure.CANCELED)
+        return
     seller, currency = intent.invoice.dest_public_key, intent.invoice.currency
     own = draft.state.local_public_key
     missing = _missing(intent)
@@ -196,6 +201,11 @@ def _search(draft: Draft, intent_id: PaymentId) -> None:
         _fail(draft, intent_id, intent.setback or PayFailure.NO_ROUTE)
     else:
         searching.ask(draft, intent, missing)
+
+
+def _is_invoice_open(draft: Draft, intent: Intent) -> bool:
+    """Of a cycle: whether what comes round can still be collected."""
+    return intent.invoice.invoice_id in draft.state.invoices
 
 
 def _must_wait(state: NodeState, intent: Intent) -> bool:
@@ -426,7 +436,8 @@ def _take_setback(draft: Draft, intent: Intent, part: PlannedPart, end: PartEnd)
     was_planned = intent.rounds > 0 or len(part.route) > 2
     if end is not PartEnd.NEVER_LEFT:
         intent.setback = PayFailure.REFUSED
-        if was_planned:
+        is_own_refusal = intent.cycle is not None and not _is_invoice_open(draft, intent)
+        if was_planned and not is_own_refusal:
             searching.learn(intent, part)
             if end is PartEnd.CAME_BACK:
                 searching.blame(draft, intent, part, part.amount)
@@ -466,9 +477,11 @@ def give_up_part(draft: Draft, key: PartStuck) -> None:
     if known is None or part is None or known.stage not in _OPEN:
         return
     intent = draft.intent(key.intent_id)
-    searching.learn(intent, part)
-    # Who does not answer would not answer for less either.
-    searching.blame(draft, intent, part, 1)
+    sent = draft.state.payments[_payment_id(intent)].transactions[key.request_id]
+    if sent.response is None:
+        searching.learn(intent, part)
+        # Who does not answer would not answer for less either.
+        searching.blame(draft, intent, part, 1)
     intent.attempts += 1
     intent.setback = PayFailure.STUCK
     intent.is_direct_tried = True
@@ -491,8 +504,18 @@ def _withhold(draft: Draft, intent: Intent) -> None:
     intent.parts = {}
     intent.payment_id = None
     draft.set_payer(payment_id, None)
-    if payment_id in draft.state.payments:
+    payment = draft.state.payments.get(payment_id)
+    if payment is not None:
+        if intent.cycle is not None:
+            _send_back(draft, intent.invoice.invoice_id, hash_lock(payment.src_plain_lock))
         buying.withhold(draft, payment_id)
+
+
+def _send_back(draft: Draft, invoice_id: InvoiceId, lock: HashedLock) -> None:
+    """What has come round under a lock that will never open goes back the way it came."""
+    known = draft.state.invoices.get(invoice_id)
+    if known is not None and lock in known.groups:
+        selling.cancel_group(draft, draft.invoice(invoice_id), lock)
 
 
 def _fail(draft: Draft, intent_id: PaymentId, reason: PayFailure) -> None:

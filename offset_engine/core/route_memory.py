@@ -55,9 +55,11 @@ Changes: TypeAlias = dict[Place, Penalty | None]
 
 
 def suspects(route: tuple[PublicKey, ...]) -> tuple[Hop, ...]:
-    """Hops that may be to blame: what our own friend can take we know best, so its hop is the last suspect."""
+    """Hops that may be to blame: what our own friends can take and give we know best, so theirs are the last."""
     hops = tuple(pairwise(route))
-    return hops[1:] or hops
+    # A cycle comes back to us by another friend of ours.
+    between = hops[1:-1] if route[0] == route[-1] else hops[1:]
+    return between or hops
 
 
 def blame(

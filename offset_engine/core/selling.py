@@ -44,7 +44,11 @@ from offset_engine.core.values import (
 def accept_request(draft: Draft, key: PublicKey, currency: Currency, request: RequestOp) -> None:
     """A request has reached us as its seller: sign a response, or cancel it."""
     invoice_id, lock = request.invoice_id, request.src_hashed_lock
-    if not _fits_invoice(draft, currency, request) or not _find_room(draft, request):
+    if (
+        not _is_by_its_way(draft, key, currency, request)
+        or not _fits_invoice(draft, currency, request)
+        or not _find_room(draft, request)
+    ):
         draft.refuse(key, currency, request.request_id)
         return
     invoice = draft.invoice(invoice_id)
@@ -79,6 +83,21 @@ def accept_request(draft: Draft, key: PublicKey, currency: Currency, request: Re
     group.is_sealed = is_complete
     if is_complete:
         draft.notify(InvoiceChanged(invoice_id))
+
+
+def _is_by_its_way(draft: Draft, key: PublicKey, currency: Currency, request: RequestOp) -> bool:
+    """Whether a request of our own that came round comes from the friend its route ends with.
+
+    Anybody on the way can send it to us sooner and keep the fees of all the others for moving nothing.
+    """
+    sent_to = draft.state.outgoing_ids.get(request.request_id)
+    if sent_to is None:
+        return True
+    channel = draft.state.friends[sent_to].consistent
+    ledger = None if channel is None else channel.ledgers.get(currency)
+    sent = None if ledger is None else ledger.local.get(request.request_id)
+    own = draft.state.local_public_key
+    return sent is not None and sent.request.route[-2:] == (key, own)
 
 
 def _watch_group(draft: Draft, invoice_id: InvoiceId, lock: HashedLock, *, is_sealed: bool) -> None:
@@ -118,7 +137,7 @@ def _find_room(draft: Draft, request: RequestOp) -> bool:
     smallest = min(unsealed, default=None)
     if smallest is None or smallest[0] >= request.dest_payment:
         return False
-    _cancel_group(draft, draft.invoice(request.invoice_id), smallest[1])
+    cancel_group(draft, draft.invoice(request.invoice_id), smallest[1])
     return True
 
 
@@ -135,7 +154,8 @@ def drop_member(draft: Draft, invoice_id: InvoiceId, key: PublicKey, request: Re
         draft.agenda.drop(GroupUnsealed(invoice_id, request.src_hashed_lock))
 
 
-def _cancel_group(draft: Draft, invoice: OpenInvoice, lock: HashedLock) -> None:
+def cancel_group(draft: Draft, invoice: OpenInvoice, lock: HashedLock) -> None:
+    """Send back what has come under this lock."""
     group = invoice.groups.pop(lock)
     for key, request_id in group.members:
         draft.refuse(key, invoice.invoice.currency, request_id)
@@ -172,7 +192,7 @@ def cancel_invoice(draft: Draft, invoice_id: InvoiceId) -> CommandFault | None:
         return CommandFault.INVOICE_DOES_NOT_EXIST
     invoice = draft.invoice(invoice_id)
     for lock in tuple(invoice.groups):
-        _cancel_group(draft, invoice, lock)
+        cancel_group(draft, invoice, lock)
     _finish(draft, invoice, None, 0)
     return None
 
@@ -258,7 +278,7 @@ def _collect(draft: Draft, commit: Commit, *, force: bool) -> CommandFault | Non
         collect = collect_op(request_id, commit.src_plain_lock, group.dest_plain_lock)
         draft.answer(key, currency, collect, None)
     for other in tuple(invoice.groups):
-        _cancel_group(draft, invoice, other)
+        cancel_group(draft, invoice, other)
     received = sum(member.dest_payment + member.left_fees for member in group.members.values())
     _finish(draft, invoice, commit, min(received, CREDITS_MAX))
     return None
@@ -307,7 +327,7 @@ def give_up_group(draft: Draft, key: GroupUnsealed) -> None:
     known = draft.state.invoices.get(key.invoice_id)
     group = known.groups.get(key.src_hashed_lock) if known is not None else None
     if group is not None and not group.is_sealed:
-        _cancel_group(draft, draft.invoice(key.invoice_id), key.src_hashed_lock)
+        cancel_group(draft, draft.invoice(key.invoice_id), key.src_hashed_lock)
 
 
 def expire(draft: Draft, key: InvoiceExpiry) -> None:
@@ -329,7 +349,7 @@ def _expire_groups(draft: Draft, known: OpenInvoice) -> None:
     assert known.expires_ms is not None  # noqa: S101 - the caller looked
     invoice = draft.invoice(known.invoice.invoice_id)
     for lock in [lock for lock, group in invoice.groups.items() if not group.is_sealed]:
-        _cancel_group(draft, invoice, lock)
+        cancel_group(draft, invoice, lock)
     left_ms = known.expires_ms + draft.env.timers.group_sealed_grace_ms - draft.env.wall_ms
     if invoice.groups and left_ms > 0:
         again = InvoiceExpiry(invoice.invoice.invoice_id, is_confirming=True)

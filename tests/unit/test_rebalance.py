@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from offset_engine.core import transit
+from offset_engine.core.answers import ledger_of
 from offset_engine.core.api import (
     CancelInvoice,
     CancelPay,
@@ -18,8 +20,16 @@ from offset_engine.core.api import (
     Rebalance,
 )
 from offset_engine.core.codec import encode_friend_message
+from offset_engine.core.draft import Draft
+from offset_engine.core.friend import QueuedRequest
 from offset_engine.core.index import RouteCode
-from offset_engine.core.messages import CollectOp, MoveTokenMessage, ResponseOp
+from offset_engine.core.messages import (
+    CollectOp,
+    MoveTokenMessage,
+    RequestOp,
+    ResponseOp,
+    request_op,
+)
 from offset_engine.core.payer import Cycle, Intent, PayFailure, PayStage
 from offset_engine.core.report import pay_report
 from offset_engine.core.signing import is_sound_invoice
@@ -288,8 +298,8 @@ def test_a_user_who_cancels_the_invoice_itself_gets_everything_back() -> None:
     assert a.do(CancelInvoice(invoice_id)) is None
     answer_routes(a, (part(a, m, n, a, amount=5),))
     wires.run()
-    find_no_way(a)
-    assert now(a) == (FAILED, PayFailure.REFUSED)
+    assert now(a) == (FAILED, PayFailure.CANCELED)
+    assert not a.state.penalties
     assert_settled(a, m, n)
 
 
@@ -431,6 +441,97 @@ def test_a_restart_at_any_moment_ends_it_once(moment: str) -> None:
     assert (a.balance(m), a.balance(n)) == (-5, 5)
     assert not a.state.invoices
     assert_settled(a, m, n)
+
+
+# --- friends who cheat --------------------------------------------------------------------------
+
+
+def shortcut(monkeypatch: pytest.MonkeyPatch, liar: Card, to: Card) -> None:
+    """Have `liar` hand every request to `to` as its last stop, keeping all fees that are left."""
+    honest = transit._forward
+
+    def lying(draft: Draft, key: PublicKey, currency: Currency, request: RequestOp) -> bool:
+        if draft.state.local_public_key != liar.key:
+            return honest(draft, key, currency, request)
+        amounts = (request.dest_payment, request.total_dest_payment, 0)
+        ids = (request.request_id, request.src_hashed_lock)
+        onward = request_op(*ids, (), amounts, request.invoice_id)
+        ledger_of(draft, key, currency).set_next(request.request_id, to.key)
+        draft.queue_request(to.key, QueuedRequest(currency, onward, key))
+        return True
+
+    monkeypatch.setattr(transit, "_forward", lying)
+
+
+def test_a_first_friend_who_sends_it_straight_back_earns_nothing(monkeypatch) -> None:
+    wires, (a, m, n, x) = ring("a", "m", "n", "x", rate=Rate(0, 10))
+    assert a.do(command(m, x, max_fee=20)) is None
+    shortcut(monkeypatch, m, a)
+    answer_routes(a, (part(a, m, n, x, a, amount=5, fee=20),))
+    wires.run()
+    assert now(a)[0] is not PAID
+    assert (a.balance(m), a.balance(x)) == (0, 0)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_the_amount_comes_back_by_the_friend_named_or_not_at_all(monkeypatch, is_restarted) -> None:
+    cards = [Card(name, number) for number, name in enumerate("amnx", 1)]
+    a, m, n, x = cards
+    wires = Wires(*cards)
+    for one, other in ((a, m), (m, n), (n, a), (m, x), (x, a), (n, x)):
+        befriend(one, other, rates=(Rate(0, 10), Rate(0, 10)))
+        wires.connect(one, other)
+    wires.run()
+    with_index(a)
+    assert a.do(command(m, x, max_fee=20)) is None
+    shortcut(monkeypatch, n, a)
+    answer_routes(a, (part(a, m, n, x, a, amount=5, fee=20),))
+    if is_restarted:
+        wires.restart(a, reloaded(a.state))
+        for one in (m, n, x):
+            wires.connect(a, one)
+    wires.run()
+    assert now(a)[0] is not PAID
+    assert [a.balance(one) for one in (m, n, x)] == [0, 0, 0]
+    assert_settled(a, m, n, x)
+
+
+def test_a_part_under_a_lock_that_never_opens_goes_back_at_once() -> None:
+    wires, (a, m, n) = ring("a", "m", "n")
+    assert a.do(command(m, n)) is None
+    hold(wires, a, ResponseOp)
+    answer_routes(a, (part(a, m, n, a, amount=5),))
+    wires.run()
+    (invoice,) = a.state.invoices.values()
+    assert [group.is_sealed for group in invoice.groups.values()] == [True]
+    a.pass_time(a.env.timers.part_stuck_ms)
+    (invoice,) = a.state.invoices.values()
+    assert now(a)[0] is SEARCHING
+    assert not invoice.groups
+
+
+def test_a_part_that_came_round_is_not_blamed_for_one_that_is_stuck() -> None:
+    cards = [Card(name, number) for number, name in enumerate("amnxy", 1)]
+    a, m, n, x, y = cards
+    wires = Wires(*cards)
+    for one, other in ((a, m), (m, n), (n, a), (a, x), (x, y), (y, n), (x, n)):
+        befriend(one, other)
+        wires.connect(one, other)
+    wires.run()
+    with_index(a)
+    assert x.do(CloseFriendCurrency(y.key, FST)) is None
+    assert a.do(command(None, n, amount=10)) is None
+    answer_routes(a, (part(a, m, n, a, amount=6), part(a, x, y, n, a, amount=4)))
+    wires.run()
+    a.pass_time(5_000)
+    wires.tap = lambda source, dest, said: None if (source, dest) == (n, x) else said
+    for _ in range(2):
+        answer_routes(a, (part(a, x, n, a, amount=4),))
+    wires.run()
+    assert now(a)[0] is SENDING
+    a.pass_time(a.env.timers.part_stuck_ms - 5_000)
+    assert now(a)[0] is SEARCHING
+    assert (FST, m.key, n.key) not in a.state.penalties
 
 
 # --- what others see ----------------------------------------------------------------------------

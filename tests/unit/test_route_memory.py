@@ -45,6 +45,7 @@ def avoided(known: dict[Place, Penalty], amount: int = 10, at: int = NOW, most: 
 def test_the_hops_behind_our_own_friend_share_the_blame() -> None:
     assert suspects(LONG) == ((F1, FAR), (FAR, F2), (F2, DEST))
     assert suspects((ME, DEST)) == ((ME, DEST),)
+    assert suspects((ME, F1, F2, FAR, ME)) == ((F1, F2), (F2, FAR))  # a cycle: FAR is a friend too
     known = remember({}, LONG)
     third = Penalty(PENALTY_POINTS // 3, NOW, 10)
     assert known == {(FST, F1, FAR): third, (FST, FAR, F2): third, (FST, F2, DEST): third}

@@ -411,6 +411,16 @@ def test_a_program_learns_the_most_that_can_be_paid() -> None:
     assert result(a) == RoutesResult(uid(2), RoutesOutcome.NONE)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "code"), [(RoutesWish.MAX, RouteCode.OK), (RoutesWish.PAY, RouteCode.PARTIAL)]
+)
+def test_who_offers_more_than_was_asked_for_lies(wanted: RoutesWish, code: RouteCode) -> None:
+    _, (a, m, _, b) = scene()
+    assert a.do(RequestRoutes(uid(1), FST, 60, b.key, wish=wanted)) is None
+    answer(a, code, 70, (part(a, m, b, amount=70),))
+    assert result(a) == RoutesResult(uid(1), RoutesOutcome.NONE)
+
+
 def test_a_program_learns_what_a_cycle_costs_and_which_friends_it_uses() -> None:
     wires, (a, m, n) = circle()
     assert a.do(ask_cycle(a, first=m.key, last=n.key)) is None
