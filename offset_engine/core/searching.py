@@ -83,7 +83,9 @@ def hops_to_avoid(draft: Draft, currency: Currency, amount: int, hops_max: int) 
 
 def _question(intent: Intent, question: Uid, amount: int) -> RoutesRequest:
     cycle = intent.cycle
-    known = dict.fromkeys((*intent.excluded, *intent.avoided))
+    # What came back at first may have met reports that were behind: two pauses later they are not.
+    is_late = intent.misses > 1 and not intent.attempts
+    known = dict.fromkeys((*(() if is_late else intent.excluded), *intent.avoided))
     return RoutesRequest(
         question,
         RouteKind.PAY if cycle is None else RouteKind.CYCLE,

@@ -86,3 +86,13 @@ async def test_a_part_that_comes_back_from_the_middle_goes_another_way_and_the_r
         assert not await village.people["Noa"].client.history(HistoryKind.FORWARDS)
         for name in ("Mia", "Olaf"):
             assert await village.people[name].client.history(HistoryKind.FORWARDS)
+
+
+async def test_parts_that_came_back_because_reports_were_behind_are_tried_again():
+    cheapest = (Friendship("Bob", "Noa", OUSD, 60_00, 60_00), *THREE_WAYS[3:4])
+    async with opened((*THREE_WAYS[:2], *cheapest, *THREE_WAYS[4:])) as village:
+        await pay(village, "Noa", "Daniel", 60_00)
+        # Nobody has told the index server yet that Noa has no room left, nor of parts under way.
+        report = await pay(village, "Bob", "Daniel", 100_00, max_fee=10)
+        assert report.stage is PayStage.PAID
+        await all_is_well(village)
