@@ -16,7 +16,7 @@ import anyio
 from offset_engine.cards import CardSettings, CardStore
 from offset_engine.client import AppPermissions, Currency, PublicKey
 from offset_engine.errors import OffsetError
-from offset_engine.files import Terms
+from offset_engine.files import Servers, Terms, Ticket
 from offset_engine.neighbours import ChatLine as VillageLine
 from offset_engine.neighbours import Neighbours
 from offset_engine.net.threaded_client import ThreadedClient
@@ -241,6 +241,10 @@ class VillageDoor(StoreDoor):
         """Kept in memory only."""
         self._notebook = merged(before, after, self._notebook)
         return self._notebook
+
+    async def known_servers(self) -> tuple[Servers | Ticket, ...]:
+        """None: those of this computer are no part of the village, and nothing leaves it."""
+        return ()
 
     async def create(self, name: str, passphrase: str | None = None) -> CardInfo:
         """Not possible here.

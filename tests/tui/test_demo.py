@@ -2,16 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
-from offset_engine.client import PayStage, PublicKey
+from offset_engine.client import PayStage, PublicKey, RelayAddress
+from offset_engine.files import Servers, to_text
+from offset_tui import known_servers
 from offset_tui.demo.app import DemoApp
 from offset_tui.demo.chat import ChatScreen
 from offset_tui.demo.door import VillageDoor
 from offset_tui.demo.tour import STEPS, Facts, Tour
 from offset_tui.doors import AppOptions, ChatLine, VillageChat
+from tests.tui import scenes
 from tests.tui.screens import SMALL, picture, settled, until
 
 pytestmark = pytest.mark.anyio
@@ -113,3 +117,14 @@ async def test_escape_hides_the_tour_and_t_shows_it() -> None:
         await press(pilot, "5")
         assert app.current_mode == "friends"
         assert "Tour 1/5" in picture(app)
+
+
+async def test_servers_listed_on_this_computer_are_no_part_of_the_village(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place = RelayAddress(scenes.key("club"), "club.example.org:3000")
+    file = tmp_path / known_servers.FILE_NAME
+    file.write_text(to_text(Servers(place, place)))
+    monkeypatch.setattr(known_servers, "path", lambda: file)
+    assert known_servers.load()
+    assert await VillageDoor().known_servers() == ()
