@@ -310,6 +310,19 @@ def test_the_most_that_can_be_paid_is_what_can_be_paid():
     assert ask(graph, 0, E, kind=RouteKind.MAX).choices == ()
 
 
+def test_whoever_asks_for_the_maximum_gets_it_although_the_cheapest_parts_first_carry_less():
+    graph = Graph()
+    friends(graph, A, C, 2)
+    friends(graph, A, B, 2)
+    friends(graph, B, C, 2)
+    friends(graph, A, D, 4, fee=Rate(0, 1))
+    friends(graph, D, C, 4)
+    # Two parts without a fee carry 4; only the one that is charged for makes it 5.
+    assert ask(graph, 0, max_parts=2, kind=RouteKind.MAX).reachable == 5
+    found = ask(graph, 5, max_parts=2)
+    assert (found.reachable, sum(part.fee for part in found.parts)) == (5, 1)
+
+
 def test_a_route_that_is_too_long_yields_to_a_dearer_short_one():
     graph = Graph()
     chain = [PublicKey(i.to_bytes(32, "big")) for i in range(1000, 1040)]
