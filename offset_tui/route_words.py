@@ -3,7 +3,7 @@
 Of all the people a payment could pass only our own friends are named: who is short of what further on is not our
 business, and nobody could act on it. Sentences begin in lower case and end without a full stop.
 
-Amounts are credits. Source: apps.md §5 S4, S8 (RMP-04, RMP-17); tui.md §8; design R11, R46.
+Amounts are credits. Source: apps.md §5 S4, S8 (RMP-17); tui.md §8; design R11, R46.
 """
 
 from collections.abc import Iterable, Sequence

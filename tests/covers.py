@@ -26,16 +26,15 @@ _WANTED: Final[dict[str, tuple[int, ...]]] = {
     "VFY-": tuple(range(1, 8)),
     "NOD-": tuple(range(1, 25)),
     "RLY-": tuple(range(1, 11)),
-    # Which routes an index server finds, and what it says they cost, is not promised yet.
-    "IDX-": (*range(1, 9), *range(12, 16), 17),
+    "IDX-": tuple(range(1, 18)),
     "APS-": tuple(range(1, 17)),
     # A line protocol for other programs (24, 25) is not promised.
     "CMP-": (*range(1, 24), 26),
     # A terminal has no camera: for QR codes (2) there is the text in them, and pictures are refused with that advice.
     "MOB-": tuple(range(1, 51)),
-    # Of the ideas those about the app; a seller cannot say in an invoice that fees are theirs (3).
-    "RMP-": (8, 18, 20, 21, 23, 24, *range(30, 40), *range(43, 47), 48),
-    # The others are about routes, the app's screens and `stcompact`.
+    # Of the ideas those about routes and the app.
+    "RMP-": (3, 5, 6, 8, 17, 18, 20, 21, 23, 24, *range(30, 41), *range(43, 47), 48),
+    # The others are about the app's screens and `stcompact`.
     "FIX-": (*range(1, 13), 15, 16, 18, *range(29, 34), *range(35, 46)),
 }
 """Per family the numbers this version promises."""

@@ -264,7 +264,7 @@ def known_alice() -> FakeDoor:
 
 
 @SIZES
-@covers("MOB-33", "RMP-31")
+@covers("MOB-33")
 async def test_an_invite_of_a_friend_shows_what_would_change(size: tuple[int, int]) -> None:
     scene = known_alice()
     moved = replace(invite(), card=card("Alice", Terms(OUSD, 2, 150_00), relays=people.PLACES[1:]))

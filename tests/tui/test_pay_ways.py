@@ -103,7 +103,7 @@ async def _review(app: OffsetApp, pilot: Pilot[None], invoice: Invoice) -> PayRe
 
 @SIZES
 @pytest.mark.parametrize("name", STATES)
-@covers("RMP-04", "RMP-17")
+@covers("RMP-17")
 async def test_what_can_be_paid_is_said_before(name: str, size: tuple[int, int]) -> None:
     make, ways, all_there_is = STATES[name]
     door = make()

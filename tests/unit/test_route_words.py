@@ -41,7 +41,6 @@ NONE = routes.nothing(RoutesOutcome.NONE)
 ENOUGH = ("Bob", 0, 500_00)
 
 
-@covers("PAY-20")
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
@@ -197,7 +196,7 @@ ONE = routes.choice(
 )
 
 
-@covers("RMP-04", "RMP-17")
+@covers("RMP-17")
 def test_every_alternative_has_its_fee() -> None:
     result = routes.found(CHEAP, ONE)
     asked = wanted(40_00, ENOUGH)

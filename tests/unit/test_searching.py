@@ -34,7 +34,6 @@ from offset_engine.core.values import (
     PublicKey,
     Uid,
 )
-from tests.covers import covers
 from tests.fakes import (
     FST,
     Card,
@@ -363,7 +362,6 @@ def scene() -> tuple[Wires, list[Card]]:
     return wires, cards
 
 
-@covers("APS-07")
 def test_a_program_learns_every_honest_choice_with_its_fees() -> None:
     _, (a, m, n, b) = scene()
     stranger = Card("x", 9)
