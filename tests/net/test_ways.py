@@ -1,8 +1,7 @@
 """How real nodes find ways: round and back to oneself, right after coming online, and through another server."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from itertools import pairwise
 
 import anyio
@@ -11,10 +10,8 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from offset_engine.client import (
     HistoryKind,
-    InvoiceTerms,
     PayFailure,
     PaymentId,
-    PayReport,
     PayStage,
     Rebalance,
     RequestRoutes,
@@ -27,9 +24,10 @@ from offset_engine.core.index import IndexLimits
 from offset_engine.core.values import NamedAddress
 from offset_engine.net.servers import IndexService, run_services
 from offset_engine.net.transport import Endpoint
-from offset_engine.village import CENT, OUSD, Friendship, Village, open_village
+from offset_engine.village import CENT, OUSD, Friendship, Village
 from tests.covers import covers
 from tests.net.loopback import endpoint, key_of
+from tests.net.test_payments import all_is_well, opened, pay
 
 pytestmark = pytest.mark.anyio
 
@@ -40,30 +38,6 @@ def friendship(one: str, other: str, *, is_free: bool = True) -> Friendship:
     if is_free:
         return Friendship(one, other, OUSD, 100_00, 100_00)
     return Friendship(one, other, OUSD, 100_00, 100_00, CENT, CENT)
-
-
-@asynccontextmanager
-async def opened(*friendships: Friendship) -> AsyncIterator[Village]:
-    async with open_village(5, friendships=friendships, on_disk=False) as village:
-        yield village
-
-
-async def pay(village: Village, buyer: str, seller: str, amount: int) -> PayReport:
-    """Pay and hand the commit over at once; the final report."""
-    bob, daniel = village.people[buyer].client, village.people[seller].client
-    invoice = await daniel.create_invoice(InvoiceTerms(OUSD, amount))
-    payment_id = await bob.pay(invoice, 100)
-    report = await bob.wait_pay(payment_id, PayStage.COMMITTED)
-    if report.commit is not None:
-        await daniel.accept_commit(report.commit)
-        report = await bob.wait_pay(payment_id)
-    return report
-
-
-async def all_is_well(village: Village) -> None:
-    assert await village.settle() == 0
-    assert village.is_mirrored()
-    assert all(sum(held.values()) == 0 for held in village.balances().values())
 
 
 def ring(*, is_free: bool = True) -> tuple[Friendship, ...]:
@@ -82,7 +56,7 @@ async def owed(village: Village, one: str, other: str) -> int:
 
 @covers("PT64")
 async def test_a_circle_of_debts_of_four_people_is_cleared():
-    async with opened(*ring()) as village:
+    async with opened(ring()) as village:
         for buyer, seller in zip(RING, (*RING[1:], RING[0]), strict=True):
             assert (await pay(village, buyer, seller, 40_00)).stage is PayStage.PAID
         await village.settle()
@@ -104,7 +78,7 @@ async def test_a_circle_of_debts_of_four_people_is_cleared():
 
 
 async def test_what_a_cycle_costs_is_shown_before_asked_about_and_charged_exactly():
-    async with opened(*ring(is_free=False)) as village:
+    async with opened(ring(is_free=False)) as village:
         alice, own = village.people["Alice"].client, village.people["Alice"].key
         first = village.people["Bob"].key
         question = RequestRoutes(
@@ -127,7 +101,7 @@ async def test_what_a_cycle_costs_is_shown_before_asked_about_and_charged_exactl
 
 async def test_who_has_just_been_switched_on_can_pay_and_be_paid_at_once():
     names = ("Bob", "Charli", "Daniel")
-    async with opened(*(friendship(a, b) for a, b in pairwise(names))) as village:
+    async with opened(tuple(friendship(a, b) for a, b in pairwise(names))) as village:
         for name in names:
             await village.switch_off(name)
         for name in names:
@@ -141,7 +115,7 @@ async def test_who_has_just_been_switched_on_can_pay_and_be_paid_at_once():
 
 async def test_what_the_first_index_server_does_not_know_the_second_one_does():
     async with (
-        opened(friendship("Bob", "Charli"), friendship("Charli", "Daniel")) as village,
+        opened((friendship("Bob", "Charli"), friendship("Charli", "Daniel"))) as village,
         anyio.create_task_group() as tasks,
     ):
         lonely, popular = await serve(tasks, 7), await serve(tasks, 8)
@@ -188,7 +162,7 @@ async def until_connected(village: Village, name: str, server: NamedAddress) -> 
 
 
 async def test_a_payment_that_can_never_succeed_still_fails_in_a_few_seconds():
-    async with opened(friendship("Bob", "Charli"), friendship("Charli", "Daniel")) as village:
+    async with opened((friendship("Bob", "Charli"), friendship("Charli", "Daniel"))) as village:
         with anyio.fail_after(5):
             report = await pay(village, "Bob", "Daniel", 100_01)
         assert report.failure is PayFailure.NO_ROUTE

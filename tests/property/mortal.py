@@ -22,6 +22,7 @@ from offset_engine.core.events import (
     Effect,
     Event,
     FriendDirty,
+    FriendOffline,
     MessageArrived,
     RoutesArrived,
     Started,
@@ -292,6 +293,23 @@ def cut_at(story: Story, number: int, *, delivers: bool) -> None:
             link = story.wires.up[src.key, dest.key]
             dest.feed(MessageArrived(src.key, link, message))
         story.wires.cut(src, dest)
+        return None
+
+    story.wires.tap = tap
+
+
+def vanish_at(story: Story, number: int) -> None:
+    """Lose the link at the n-th message for longer than the grace time."""
+    seen = 0
+
+    def tap(src: Card, dest: Card, message: FriendMessage) -> FriendMessage | None:
+        nonlocal seen
+        seen += 1
+        if seen != number:
+            return message
+        story.wires.cut(src, dest)
+        src.feed(FriendOffline(dest.key))
+        dest.feed(FriendOffline(src.key))
         return None
 
     story.wires.tap = tap

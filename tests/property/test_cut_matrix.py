@@ -9,7 +9,6 @@ from collections.abc import Callable
 import pytest
 
 from offset_engine.core.api import CommitInvoice, SetFriendCurrencyRate
-from offset_engine.core.events import FriendOffline
 from offset_engine.core.messages import FriendMessage
 from offset_engine.core.state import NodeState
 from offset_engine.core.token_channel import Inconsistent
@@ -29,7 +28,7 @@ from tests.fakes import (
     transfer,
     wish,
 )
-from tests.property.mortal import Story, cut_at
+from tests.property.mortal import Story, cut_at, vanish_at
 from tests.property.test_crash_matrix import STORIES, finish, undisturbed
 
 
@@ -79,24 +78,8 @@ def test_a_long_absence_at_any_message_costs_nobody_anything(make: Callable[[], 
     plain, _, messages = undisturbed(make)
     for number in range(1, messages + 1):
         story = make()
-        _vanish_at(story, number)
+        vanish_at(story, number)
         finish(story, plain.balances, number)
-
-
-def _vanish_at(story: Story, number: int) -> None:
-    seen = 0
-
-    def tap(src: Card, dest: Card, message: FriendMessage) -> FriendMessage | None:
-        nonlocal seen
-        seen += 1
-        if seen != number:
-            return message
-        story.wires.cut(src, dest)
-        src.feed(FriendOffline(dest.key))
-        dest.feed(FriendOffline(src.key))
-        return None
-
-    story.wires.tap = tap
 
 
 # --- both sides resend --------------------------------------------------------------------------

@@ -2,13 +2,11 @@
 
 import pytest
 
-from offset_engine.core.events import FriendOffline
-from offset_engine.core.messages import FriendMessage
 from offset_engine.core.signing import Invoice
 from offset_engine.core.values import InvoiceId
 from tests.covers import covers
-from tests.fakes import FST, Card, part
-from tests.property.mortal import Point, Round, cut_at
+from tests.fakes import FST, part
+from tests.property.mortal import Point, Round, cut_at, vanish_at
 from tests.property.test_crash_matrix import finish, friends, undisturbed
 
 
@@ -56,25 +54,8 @@ def test_a_cut_at_any_message_moves_credit_round_once(make, *, is_long: bool) ->
     for number in range(1, messages + 1):
         story = make()
         if is_long:
-            _vanish_at(story, number)
+            vanish_at(story, number)
         else:
             cut_at(story, number, delivers=bool(number % 2))
         finish(story, plain.balances, number)
         assert not story.buyer.state.invoices
-
-
-def _vanish_at(story: Round, number: int) -> None:
-    """Lose the link at the n-th message for longer than the grace time."""
-    seen = 0
-
-    def tap(src: Card, dest: Card, message: FriendMessage) -> FriendMessage | None:
-        nonlocal seen
-        seen += 1
-        if seen != number:
-            return message
-        story.wires.cut(src, dest)
-        src.feed(FriendOffline(dest.key))
-        dest.feed(FriendOffline(src.key))
-        return None
-
-    story.wires.tap = tap
