@@ -86,9 +86,10 @@ def accept_request(draft: Draft, key: PublicKey, currency: Currency, request: Re
 
 
 def _is_by_its_way(draft: Draft, key: PublicKey, currency: Currency, request: RequestOp) -> bool:
-    """Whether a request of our own that came round comes from the friend its route ends with.
+    """Whether a request that we sent round to ourselves comes from the friend its route ends with.
 
     Anybody on the way can send it to us sooner and keep the fees of all the others for moving nothing.
+    Others may use the id of a request that we sent to somebody else.
     """
     sent_to = draft.state.outgoing_ids.get(request.request_id)
     if sent_to is None:
@@ -96,8 +97,10 @@ def _is_by_its_way(draft: Draft, key: PublicKey, currency: Currency, request: Re
     channel = draft.state.friends[sent_to].consistent
     ledger = None if channel is None else channel.ledgers.get(currency)
     sent = None if ledger is None else ledger.local.get(request.request_id)
-    own = draft.state.local_public_key
-    return sent is not None and sent.request.route[-2:] == (key, own)
+    if sent is None:
+        return True
+    *_, last, end = (draft.state.local_public_key, sent_to, *sent.request.route)
+    return last == key or end != draft.state.local_public_key
 
 
 def _watch_group(draft: Draft, invoice_id: InvoiceId, lock: HashedLock, *, is_sealed: bool) -> None:
