@@ -32,7 +32,7 @@ from offset_engine.core.api import (
 )
 from offset_engine.core.payer import PayStage
 from offset_engine.core.signing import Invoice
-from offset_engine.core.values import Currency, PublicKey, value
+from offset_engine.core.values import Currency, InvoiceId, PublicKey, value
 from offset_engine.notebook import Notebook
 from offset_engine.sentences import failure_sentence
 from offset_engine.text import fingerprint, format_amount, iso_offset, safe, skeleton
@@ -44,6 +44,8 @@ class Kind(StrEnum):
     PAYING = "paying"
     PAID = "paid"
     NOT_PAID = "not paid"
+    MOVED = "moved"
+    """Along a circle of friends back to us: one thing, not a payment and an income."""
     INVOICE = "invoice"
     """Of ours: open, or closed without payment."""
     GOT_PAID = "got paid"
@@ -52,9 +54,10 @@ class Kind(StrEnum):
     RESET = "reset"
 
 
-_OUTGOING: Final = (Kind.PAYING, Kind.PAID, Kind.NOT_PAID)
+_OUTGOING: Final = (Kind.PAYING, Kind.PAID, Kind.NOT_PAID, Kind.MOVED)
 _INCOMING: Final = (Kind.INVOICE, Kind.GOT_PAID)
 _UNMOVED: Final = (Kind.PAYING, Kind.NOT_PAID, Kind.INVOICE)
+_UNSIGNED: Final = (Kind.THROUGH, Kind.MOVED)
 
 
 @value
@@ -99,8 +102,13 @@ class Entry:
 
     @property
     def moved(self) -> int:
-        """Credits our balances changed by, without the fee; 0 before and without success."""
-        return 0 if self.kind in _UNMOVED else self.amount
+        """Credits our balances changed by together, without the fee; 0 before and without success."""
+        return 0 if self.kind in (*_UNMOVED, Kind.MOVED) else self.amount
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether the amount is shown with its sign: it made us richer or poorer, or would have."""
+        return self.kind not in _UNSIGNED
 
     @property
     def moved_fee(self) -> int:
@@ -154,19 +162,44 @@ def merge(
     history: Iterable[HistoryEntry],
     names: Names,
     notebook: Notebook,
+    own: PublicKey | None = None,
 ) -> tuple[Entry, ...]:
-    """Everything, newest first."""
+    """Everything, newest first; with our `own` key a rebalancing is one entry and not two."""
     found: dict[str, Entry] = {}
+    rounds: set[InvoiceId] = set()
     for pay in pays:
         entry = _of_pay(pay, names, notebook)
+        if entry.counterparty == own:
+            entry = _round(entry)
+            rounds.add(pay.invoice.invoice_id)
         found[entry.key] = entry
     for invoice in invoices:
         entry = _of_invoice(invoice, notebook)
         found[entry.key] = entry
     for past in history:
         entry = _of_record(past, names, notebook)
+        if isinstance(past.record, PaymentRecord) and entry.counterparty == own:
+            entry = _round(entry)
+            rounds.add(past.record.invoice.invoice_id)
         found.setdefault(entry.key, entry)
+    for invoice_id in rounds:
+        found.pop(f"in {invoice_id.to_text()}", None)
     return tuple(sorted(found.values(), key=lambda one: (-one.when_ms, one.key)))
+
+
+def _round(entry: Entry) -> Entry:
+    """A payment to ourselves, as what it means."""
+    kind = Kind.MOVED if entry.kind is Kind.PAID else entry.kind
+    state = "moved" if kind is Kind.MOVED else entry.state
+    named = replace(entry, name="a circle of friends", amount=-entry.amount, state=state)
+    return replace(
+        named, kind=kind, counterparty=None, needs_owner=entry.needs_owner and _asks(entry)
+    )
+
+
+def _asks(entry: Entry) -> bool:
+    """A commit of our own is handed over by the node itself; a fee is not agreed to by itself."""
+    return entry.state == PAY_STATES[PayStage.FEE_TO_CONFIRM]
 
 
 def _called(key: PublicKey, names: Names) -> str:

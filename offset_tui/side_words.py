@@ -92,7 +92,7 @@ def happened(entry: Entry, decimals_of: Decimals, now_ms: int, *, is_ascii: bool
     shown = Text.assemble((entry.kind.value, "bold"), f" · {relative(now_ms, entry.when_ms)}\n")
     shown.append(f"{iso_offset(entry.when_ms)}\n", "dim")
     if entry.currency is not None and entry.amount:
-        signed = entry.kind is not Kind.THROUGH
+        signed = entry.is_signed
         amount = money_text(entry.amount, entry.currency, digits, sign=signed, ascii_only=is_ascii)
         shown.append(f"\n{amount}\n", "bold")
     if entry.fee:

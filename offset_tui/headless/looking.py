@@ -278,6 +278,7 @@ async def _everything(twin: Twin) -> tuple[Entry, ...]:
         past,
         activity.names_of(snapshot.report),
         twin.session.notebook,
+        snapshot.report.local_public_key,
     )
 
 
@@ -299,7 +300,7 @@ def _history_table(twin: Twin, shown: Sequence[Entry]) -> str:
     rows = []
     for one in shown:
         digits = 0 if one.currency is None else twin.session.decimals(one.currency)
-        amount = format_amount(one.amount, digits, sign=True, ascii_only=twin.is_ascii)
+        amount = format_amount(one.amount, digits, sign=one.is_signed, ascii_only=twin.is_ascii)
         rows.append(
             (
                 iso_local(one.when_ms),

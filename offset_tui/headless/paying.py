@@ -35,7 +35,7 @@ from offset_tui import money_words, route_words, sale_words, state
 from offset_tui.headless import flags
 from offset_tui.headless.artifacts import given_one
 from offset_tui.headless.printing import facts, id_text, merged, pay_json, short, table
-from offset_tui.headless.session import Twin, add_command
+from offset_tui.headless.session import Twin, add_command, going_on
 from offset_tui.money_words import Caution, Payer, Weight
 from offset_tui.past import HISTORY_PAGES_MAX, entries
 
@@ -234,7 +234,8 @@ async def _follow(twin: Twin, payment_id: PaymentId) -> None:
     """Follow a payment until its commit is here, with `--wait` until it has ended; prints the proofs."""
     short_id = short(payment_id)
     try:
-        pay = await _until(twin, payment_id)
+        async with going_on(f"offset pay --show {short_id} says how it stands"):
+            pay = await _until(twin, payment_id)
     except anyio.get_cancelled_exc_class():
         twin.output.note(
             f"the payment goes on by itself: offset pay --show {short_id} says how it stands"

@@ -24,7 +24,7 @@ from offset_engine.programs.control.session import NotPossibleError, has_person
 from offset_tui import money_words, rebalance_words, route_words, state
 from offset_tui.headless import flags
 from offset_tui.headless.printing import facts, merged, pay_json, short
-from offset_tui.headless.session import Twin, add_command
+from offset_tui.headless.session import Twin, add_command, going_on
 from offset_tui.state import Line
 
 _TRIES_MAX = 4
@@ -163,7 +163,8 @@ def _show(twin: Twin, line: Line, amount: int, choice: RoutesChoice) -> None:
 
 async def _follow(twin: Twin, payment_id: PaymentId, max_fee: int) -> None:
     """Wait until it is moved, or has come to nothing."""
-    pay = await _until(twin, payment_id, max_fee)
+    async with going_on("offset history shows how it ended"):
+        pay = await _until(twin, payment_id, max_fee)
     told = merged(pay_json(pay, twin.session.decimals(pay.invoice.currency)))
     if pay.stage is PayStage.FAILED:
         why = rebalance_words.failure_words(pay.failure)

@@ -6,12 +6,14 @@ Source: design R31, R47; tui.md §2.6.
 """
 
 import argparse
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 from offset_engine.cards import CardInfo, CardKind, CardStore
 from offset_engine.client import Client, Currency, FriendReport, NodeReport
+from offset_engine.errors import TransportError
 from offset_engine.net.remote_client import Dial, RemoteClient
 from offset_engine.notebook import Notebook
 from offset_engine.programs import card_flags, passphrases
@@ -25,6 +27,21 @@ from offset_tui.session import Session
 from offset_tui.store_door import StoreKeeper
 
 _T = TypeVar("_T")
+
+
+@asynccontextmanager
+async def going_on(how: str) -> AsyncIterator[None]:
+    """What was begun does not end with this command: if the card is lost meanwhile, say so, and how to look.
+
+    Raises:
+        NotPossibleError: the connection to the card was lost; ends with `how` to see what became of it.
+    """
+    try:
+        yield
+    except TransportError as error:
+        raise NotPossibleError(
+            f"{error}; it goes on when the card runs again, so do not repeat it: {how}"
+        ) from error
 
 
 class Twin:

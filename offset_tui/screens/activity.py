@@ -114,8 +114,9 @@ class ActivityScreen(SidesScreen):
         of = (snapshot.pays, snapshot.invoices, self._history, names, session.notebook)
         if not _are_same(self._merged[0], of):
             before = {one.key: one for one in self._merged[1]}
+            own = snapshot.report.local_public_key
             found = activity.merge(
-                snapshot.pays, snapshot.invoices, self._history, names, session.notebook
+                snapshot.pays, snapshot.invoices, self._history, names, session.notebook, own
             )
             # The same object for what is the same, so that the list knows which rows to draw again.
             kept = tuple(old if (old := before.get(one.key)) == one else one for one in found)
@@ -168,7 +169,7 @@ class ActivityScreen(SidesScreen):
         is_ascii = self.host.options.is_ascii
         digits = 0 if entry.currency is None else self.session.decimals(entry.currency)
         has_amount = entry.amount != 0
-        sign = entry.kind is not Kind.THROUGH
+        sign = entry.is_signed
         amount = (
             format_amount(entry.amount, digits, sign=sign, ascii_only=is_ascii)
             if has_amount

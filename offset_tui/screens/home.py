@@ -175,6 +175,7 @@ class HomeScreen(CardScreen):
             self._history or [],
             self.session.roster.names,
             self.session.notebook,
+            snapshot.report.local_public_key,
         )
 
     def _pending(self, snapshot: Snapshot) -> Text:
@@ -200,7 +201,13 @@ class HomeScreen(CardScreen):
         if entry.currency is not None:
             decimals = self.session.decimals(entry.currency)
             shown.append(
-                money_text(entry.amount, entry.currency, decimals, sign=True, ascii_only=is_ascii)
+                money_text(
+                    entry.amount,
+                    entry.currency,
+                    decimals,
+                    sign=entry.is_signed,
+                    ascii_only=is_ascii,
+                )
             )
         when = relative(snapshot.now_ms, entry.when_ms)
         state_words = "" if entry.state == entry.kind.value else entry.state

@@ -90,7 +90,7 @@ class InviteScreen(CurrencyForm):
                     invite,
                     f"Invite for {safe(name, 24) or 'a friend'}: up to {amount}",
                     f"1  Send this text to {who}, and to nobody else: whoever has it can answer it."
-                    f"\n2  {who} sends an answer back: paste it here (c)."
+                    f"\n2  {who} sends an answer back: paste it here, or anywhere in the app."
                     f"\nYour words, to compare by voice: {words}",
                 )
             )

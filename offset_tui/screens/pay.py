@@ -84,7 +84,8 @@ class PayScreen(CardScreen):
     def _entries(self) -> list[Entry]:
         snapshot = self.session.snapshot
         names = activity.names_of(snapshot.report)
-        found = activity.merge(snapshot.pays, (), self._history, names, self.session.notebook)
+        own = snapshot.report.local_public_key
+        found = activity.merge(snapshot.pays, (), self._history, names, self.session.notebook, own)
         paid = [one for one in found if one.is_outgoing]
         return sorted(paid, key=lambda one: not one.is_live)[:RECENT]
 

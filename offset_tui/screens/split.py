@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.widgets import Checkbox
 
 from offset_engine.client import AddInvoice, Batch, Currency, Invoice, InvoiceTerms
 from offset_engine.text import EntryError, format_amount, money_text, safe
@@ -17,6 +16,7 @@ from offset_tui.dialogs.base import Confirm
 from offset_tui.dialogs.decimals import fix_decimals
 from offset_tui.screens.form import FieldError, FormScreen, field_row
 from offset_tui.widgets.inputs import AmountInput, LineInput
+from offset_tui.widgets.tick import Tick
 
 LASTS_S = 7 * 24 * 3_600
 _TOLD_MAX = 8
@@ -64,7 +64,7 @@ class SplitScreen(FormScreen):
                 id="people", max_length=1_000, placeholder="3, or names: Bob, Dora 12.50, Grace"
             ),
         )
-        yield Checkbox("I pay a share too", value=True, id="mine")
+        yield Tick("I pay a share too", value=True, id="mine")
 
     def on_mount(self) -> None:
         """The total first: the currency is likely right."""

@@ -22,6 +22,7 @@ def plain(text: Text, *, is_ascii: bool) -> Text:
 
 _SIGNS: Final[dict[int, int]] = {
     **_TWINS,
+    0xA0: ord(" "),
     ord("…"): ord("~"),
     **str.maketrans("─━═▔│┃║▌▐▎▊•✓✗▪▶▼", "----|||||||*+x*>v"),
     **str.maketrans("┌┐└┘├┤┬┴┼╭╮╰╯┏┓┗┛┣┫┳┻╋", "+" * 22),

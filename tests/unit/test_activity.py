@@ -95,6 +95,30 @@ def test_everything_is_in_one_list_newest_first() -> None:
     assert found[3].name == "Ann to Bob"
 
 
+@covers("RMP-05")
+def test_credit_moved_along_a_circle_is_one_entry_and_no_turnover() -> None:
+    moved = replace(pay(8, PayStage.PAID), fee=3)
+    collected = InvoiceRecord(moved.invoice, True, 2_00, 300, 400, None)
+    past = [HistoryEntry(1, collected)]
+    own = moved.invoice.dest_public_key
+    for found in (
+        activity.merge([moved], [], past, NAMES, Notebook(), own),
+        activity.merge([], [], [*past, record(8)], NAMES, Notebook(), own),
+    ):
+        (one,) = found
+        assert (one.kind, one.state, one.name) == (Kind.MOVED, "moved", "a circle of friends")
+        assert (one.amount, one.moved, one.moved_fee, one.is_signed) == (2_00, 0, 3, False)
+    assert len(activity.merge([moved], [], past, NAMES, Notebook())) == 2
+
+
+def test_only_the_fee_of_a_circle_waits_for_the_owner() -> None:
+    wishes = [pay(1, PayStage.FEE_TO_CONFIRM), pay(2, PayStage.COMMITTED)]
+    own = wishes[0].invoice.dest_public_key
+    found = activity.merge(wishes, [], [], NAMES, Notebook(), own)
+    assert sorted(one.needs_owner for one in found) == [False, True]
+    assert {one.kind for one in found} == {Kind.PAYING}
+
+
 def test_what_is_live_and_in_history_counts_once() -> None:
     found = activity.merge([pay(8, PayStage.PAID)], [], [record(8)], NAMES, Notebook())
     assert len(found) == 1

@@ -709,6 +709,19 @@ def test_ids_of_any_bytes_do_not_collide_across_friends_and_directions() -> None
     assert world.gain == -10, "our own payment"
 
 
+def test_the_id_of_an_own_request_that_has_not_left_is_in_nobodys_way() -> None:
+    world = Crossing()
+    invoice = new_invoice(world.b, 10)
+    new_invoice(world.m, 7, 2)
+    world.wires.tap = lambda *_: None  # the token that would take it along stays away
+    assert start_payment(invoice, (world.m, world.b), 4) is None
+    assert start_payment(invoice, (world.m, world.b), 5) is None
+    world.wires.tap = None
+    world.x.say(ask(5, 7, invoice=2))
+    world.run()
+    assert answers(world.x, 5) == ["ResponseOp"]
+
+
 def test_a_collect_copied_from_one_channel_opens_nothing_on_another() -> None:
     """Locks that one foe learns open only requests with these locks, in stage response."""
     world = Crossing()

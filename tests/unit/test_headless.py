@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,15 @@ from offset_engine.client import (
     Notice,
     Pay,
     PayFailure,
+    PaymentId,
+    PayReport,
     PayStage,
     Rebalance,
     Reconnect,
     RoutesOutcome,
     RoutesWish,
 )
+from offset_engine.errors import TransportError
 from offset_engine.files import to_json, to_text
 from offset_engine.notebook import Notebook, merged
 from offset_engine.programs.arguments import Output, RefusedError, UsageError
@@ -447,6 +451,19 @@ def mover() -> Mover:
     client = Mover()
     client.routes[RoutesWish.CYCLE] = [routes.circle(12_00, 3), routes.circle(11_97, 3)]
     return client
+
+
+@pytest.mark.anyio
+async def test_a_card_that_dies_meanwhile_does_not_make_people_move_it_twice(
+    mover: Mover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(payment_id: PaymentId) -> AsyncGenerator[PayReport, None]:
+        raise TransportError("the link has ended")
+        yield
+
+    monkeypatch.setattr(mover, "pay_states", dies)
+    with pytest.raises(NotPossibleError, match="do not repeat it: offset history shows"):
+        await run(mover, "rebalance", "Bob", "--currency", "OUSD", "--yes")
 
 
 @pytest.mark.anyio
