@@ -9,6 +9,8 @@ from offset_engine.bench.trust_graphs import KINDS, NODES_MIN, friendships, node
 from offset_engine.graph_array import is_available
 from offset_engine.programs import bench
 
+pytestmark = pytest.mark.slow
+
 KIND_FIGURES = {"p50_ms", "p99_ms", "scanned_edges_p50", "success"}
 PROMISED = {
     "single", "multi", "no_answer", "cycle", "bytes_per_edge", "updates_per_second",

@@ -32,7 +32,7 @@ from tests.net.loopback import serving
 from tests.shell.conformance import CHECKS, Check
 from tests.shell.test_client import CHAIN
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 APP = Endpoint(PrivateKey(bytes([77]) * 32))
 

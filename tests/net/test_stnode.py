@@ -20,6 +20,7 @@ from tests.covers import covers
 from tests.net.test_server_programs import first_line, running
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform == "win32", reason="stops by POSIX signals"),
 ]

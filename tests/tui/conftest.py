@@ -32,7 +32,6 @@ QUICK: Final = frozenset(
         "test_driver",
         "test_help",
         "test_home",
-        "test_palette",
         "test_pay",
         "test_qr",
         "test_receive",
