@@ -19,7 +19,8 @@ from datetime import tzinfo
 from enum import StrEnum
 from typing import Final
 
-from offset_engine.core.api import (
+from offset_engine.core.payer import PayStage
+from offset_engine.core.reports import (
     ForwardRecord,
     HistoryEntry,
     InvoiceRecord,
@@ -30,7 +31,6 @@ from offset_engine.core.api import (
     PayReport,
     ResetRecord,
 )
-from offset_engine.core.payer import PayStage
 from offset_engine.core.signing import Invoice
 from offset_engine.core.values import Currency, InvoiceId, PublicKey, value
 from offset_engine.notebook import Notebook

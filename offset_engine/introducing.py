@@ -26,13 +26,12 @@ from offset_engine.core.api import (
     Batch,
     Command,
     EnableFriend,
-    FriendReport,
-    NodeReport,
     OpenFriendCurrency,
     SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
     SetFriendRelays,
 )
+from offset_engine.core.reports import FriendReport, NodeReport
 from offset_engine.core.values import (
     CREDITS_MAX,
     RELAYS_MAX,

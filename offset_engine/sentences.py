@@ -8,8 +8,9 @@ Source: PROTOCOL.md, "Commands"; style.md §4.7.
 
 from typing import Final
 
-from offset_engine.core.api import CommandFault, ServerState
+from offset_engine.core.api import CommandFault
 from offset_engine.core.payer import PayFailure
+from offset_engine.core.reports import ServerState
 from offset_engine.core.values import CREDITS_MAX
 
 FAULTS: Final = {

@@ -20,7 +20,6 @@ from offset_engine.core.api import (
     OpenFriendCurrency,
     Pay,
     PaymentStatus,
-    Record,
     RequestClosePayment,
     SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
@@ -56,6 +55,7 @@ from offset_engine.core.messages import (
 from offset_engine.core.mutual_credit import Ledger
 from offset_engine.core.node import SentOnLink, next_deadline_ms, outgoing, step
 from offset_engine.core.payer import Intent, PayStage
+from offset_engine.core.reports import Record
 from offset_engine.core.signing import Invoice
 from offset_engine.core.state import NodeState, derive_outgoing_ids, derive_payers
 from offset_engine.core.token_channel import Incoming, Outgoing

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from offset_engine.bench.figures import BenchError
-from offset_engine.core.api import Record
 from offset_engine.core.events import Touched
+from offset_engine.core.reports import Record
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import PublicKey
 from offset_engine.store import SqliteStore

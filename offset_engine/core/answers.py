@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import assert_never
 
 from offset_engine.core import buying
-from offset_engine.core.api import ForwardRecord, LossRecord
 from offset_engine.core.draft import Draft, PartEnd
 from offset_engine.core.friend import QueuedRequest
 from offset_engine.core.messages import BackwardsOp, CancelOp, CollectOp, ResponseOp
 from offset_engine.core.mutual_credit import Ledger, Origin, SentRequest
+from offset_engine.core.reports import ForwardRecord, LossRecord
 from offset_engine.core.values import (
     ACTIVE_CURRENCIES_MAX,
     CREDITS_MAX,

@@ -29,7 +29,7 @@ from typing import Any, Final, TypeAlias
 
 import msgpack  # type: ignore[import-untyped, unused-ignore] # the package ships no types
 
-from offset_engine.core import api, app_messages
+from offset_engine.core import api, app_messages, reports
 from offset_engine.core.app_messages import AppMessage, NodeMessage
 from offset_engine.core.codec import EXTENSION_TYPE_MIN
 from offset_engine.core.payer import PlannedPart
@@ -281,7 +281,7 @@ _TEXTS: Final[Mapping[str, _Coder]] = {
     "detail": _text(_short(DETAIL_BYTES_MAX)),
     "name": _text(_short(NAME_BYTES_MAX)),
     "stage": _text(_short(_STAGE_BYTES_MAX)),
-    "trouble": _text(_short(api.TROUBLE_BYTES_MAX)),
+    "trouble": _text(_short(reports.TROUBLE_BYTES_MAX)),
 }
 _LISTS: Final[Mapping[tuple[type, str], int]] = {
     (api.AddFriend, "relays"): RELAYS_MAX,
@@ -291,11 +291,11 @@ _LISTS: Final[Mapping[tuple[type, str], int]] = {
     (api.RoutesResult, "choices"): ROUTE_CHOICES_MAX,
     (api.RoutesChoice, "parts"): ROUTE_PARTS_MAX,
     (PlannedPart, "route"): ROUTE_KEYS_MAX,
-    (api.PayReport, "ways"): ROUTE_PARTS_MAX,
+    (reports.PayReport, "ways"): ROUTE_PARTS_MAX,
     (api.Batch, "commands"): app_messages.COMMANDS_PER_BATCH_MAX,
-    (api.FriendReport, "remote_relays"): RELAYS_MAX,
-    (api.FriendReport, "currencies"): _CURRENCIES_MAX,
-    (api.FriendReport, "remote_currencies"): ACTIVE_CURRENCIES_MAX,
+    (reports.FriendReport, "remote_relays"): RELAYS_MAX,
+    (reports.FriendReport, "currencies"): _CURRENCIES_MAX,
+    (reports.FriendReport, "remote_currencies"): ACTIVE_CURRENCIES_MAX,
     (TokenInfo, "balances"): _CURRENCIES_MAX,
     (app_messages.Done, "notices"): app_messages.CHANGES_MAX,
     (app_messages.PayPage, "reports"): app_messages.APP_PAGE_MAX,
@@ -304,18 +304,18 @@ _LISTS: Final[Mapping[tuple[type, str], int]] = {
     (app_messages.HistoryPage, "entries"): app_messages.APP_PAGE_MAX,
     (app_messages.ReportHead, "relays"): RELAYS_MAX,
     (app_messages.ReportHead, "index_servers"): INDEX_SERVERS_MAX,
-    (api.Connections, "relays"): RELAYS_MAX,
-    (api.Connections, "index_servers"): INDEX_SERVERS_MAX,
+    (reports.Connections, "relays"): RELAYS_MAX,
+    (reports.Connections, "index_servers"): INDEX_SERVERS_MAX,
     (app_messages.Report, "friends"): app_messages.REPORT_FRIENDS_MAX,
     (app_messages.Report, "removed"): app_messages.REPORT_FRIENDS_MAX,
     (app_messages.Changed, "notices"): app_messages.CHANGES_MAX,
 }
 _BALANCES: Final = _pair(_CURRENCY, _BALANCE)
 _SPECIAL: Final[Mapping[tuple[type, str], _Coder]] = {
-    (api.TermsReport, "balances"): _list(_BALANCES, _CURRENCIES_MAX),
-    (api.ResetRecord, "balances"): _list(_BALANCES, _CURRENCIES_MAX),
+    (reports.TermsReport, "balances"): _list(_BALANCES, _CURRENCIES_MAX),
+    (reports.ResetRecord, "balances"): _list(_BALANCES, _CURRENCIES_MAX),
     # Losses are never forgotten, so there may be more of them than currencies in use.
-    (api.FriendReport, "lost"): _list(_pair(_CURRENCY, _CREDITS), _ARRAY_MAX),
+    (reports.FriendReport, "lost"): _list(_pair(_CURRENCY, _CREDITS), _ARRAY_MAX),
 }
 """Fields whose type does not say everything."""
 
@@ -327,8 +327,8 @@ TAGS: Final[Mapping[type, int]] = {
         (63, (api.Batch,)),
         (64, typing.get_args(app_messages.Question)),
         (1, typing.get_args(api.Notice)),
-        (1, typing.get_args(api.Record)),
-        (6, (api.InvoiceReport,)),
+        (1, typing.get_args(reports.Record)),
+        (6, (reports.InvoiceReport,)),
         (1, typing.get_args(app_messages.Answer)),
         (1, typing.get_args(AppMessage)),
         (1, typing.get_args(NodeMessage)),

@@ -17,17 +17,14 @@ Who may ask for what is decided by `app_session`. Source: PROTOCOL.md, "Apps"; a
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from offset_engine.core.api import (
-    Batch,
-    Command,
-    CommandFault,
+from offset_engine.core.api import Batch, Command, CommandFault, Notice
+from offset_engine.core.reports import (
     Connections,
     FriendReport,
     HistoryEntry,
     HistoryKind,
     InvoiceRecord,
     InvoiceReport,
-    Notice,
     PayReport,
     PendingReport,
 )

@@ -15,11 +15,11 @@ Source: PROTOCOL.md, "Apps"; design R30.
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
-from offset_engine.core.api import Connections, FriendReport, NodeReport
 from offset_engine.core.app_messages import Report, ReportHead
 from offset_engine.core.friend import Friend
 from offset_engine.core.payer import Intent
 from offset_engine.core.report import friend_report
+from offset_engine.core.reports import Connections, FriendReport, NodeReport
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import PaymentId, PublicKey, Uid
 from offset_engine.errors import InvariantError

@@ -9,7 +9,7 @@ Source: design R28, R30, R32; core-performance.
 from collections.abc import Mapping
 from enum import Enum
 
-from offset_engine.core.api import Notice, Record, TransactionOutcome
+from offset_engine.core.api import Notice, TransactionOutcome
 from offset_engine.core.events import (
     CapacitiesChanged,
     ConnectionsChanged,
@@ -25,6 +25,7 @@ from offset_engine.core.messages import BackwardsOp, cancel_op
 from offset_engine.core.mutual_credit import Ledger, Next
 from offset_engine.core.payer import Intent
 from offset_engine.core.payment import Payment
+from offset_engine.core.reports import Record
 from offset_engine.core.route_memory import Penalty, Place
 from offset_engine.core.state import Agenda, Env, Inquiry, NodeState
 from offset_engine.core.token_channel import TokenChannel

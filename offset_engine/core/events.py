@@ -5,8 +5,9 @@ Source: design R20 to R32; PROTOCOL.md, "Node".
 
 from typing import TypeAlias
 
-from offset_engine.core.api import Batch, Command, CommandFault, Notice, Record
+from offset_engine.core.api import Batch, Command, CommandFault, Notice
 from offset_engine.core.messages import FriendMessage, RoutesRequest, RoutesResponse
+from offset_engine.core.reports import Record
 from offset_engine.core.route_memory import Place
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import InvoiceId, PaymentId, PublicKey, value

@@ -20,7 +20,6 @@ from offset_engine.core.api import (
     CreateTransaction,
     Pay,
     PayChanged,
-    PaymentRecord,
     Rebalance,
     TransactionOutcome,
 )
@@ -30,6 +29,7 @@ from offset_engine.core.index import RouteCode
 from offset_engine.core.messages import RoutesResponse
 from offset_engine.core.payer import Cycle, Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.payment import PaymentStage
+from offset_engine.core.reports import PaymentRecord
 from offset_engine.core.searching import stop_waiting
 from offset_engine.core.signing import Commit, Invoice, invoice_buffer, is_sound_invoice
 from offset_engine.core.state import NodeState, PartStuck, QuestionUnanswered

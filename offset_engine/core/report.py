@@ -5,7 +5,12 @@ Source: PROTOCOL.md, "Reports"; design R30.
 
 from collections.abc import Iterator
 
-from offset_engine.core.api import (
+from offset_engine.core.friend import CurrencyConfig, Friend
+from offset_engine.core.invoice import OpenInvoice
+from offset_engine.core.messages import ResetTerms
+from offset_engine.core.mutual_credit import Ledger
+from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
+from offset_engine.core.reports import (
     Connections,
     CurrencyReport,
     FriendReport,
@@ -16,11 +21,6 @@ from offset_engine.core.api import (
     PendingReport,
     TermsReport,
 )
-from offset_engine.core.friend import CurrencyConfig, Friend
-from offset_engine.core.invoice import OpenInvoice
-from offset_engine.core.messages import ResetTerms
-from offset_engine.core.mutual_credit import Ledger
-from offset_engine.core.payer import Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.signing import terms_hash
 from offset_engine.core.state import NodeState
 from offset_engine.core.token_channel import (

@@ -9,7 +9,6 @@ Source: PROTOCOL.md, "Inconsistency".
 
 from offset_engine.core import selling
 from offset_engine.core.answers import cancel_queued, cancel_to_origin, ledger_of, pass_answer
-from offset_engine.core.api import ResetRecord
 from offset_engine.core.crypto import hash_lock
 from offset_engine.core.draft import Draft, PartEnd
 from offset_engine.core.friend import (
@@ -21,6 +20,7 @@ from offset_engine.core.friend import (
 )
 from offset_engine.core.messages import CollectOp, MoveToken, MoveTokenMessage, ResetTerms
 from offset_engine.core.mutual_credit import ReceivedRequest, SentRequest
+from offset_engine.core.reports import ResetRecord
 from offset_engine.core.token_channel import (
     Inconsistent,
     TokenChannel,

@@ -3,17 +3,12 @@
 Source: PROTOCOL.md, "Invoices"; payments.md §5.8; design R24, R27.
 """
 
-from offset_engine.core.api import (
-    AddInvoice,
-    CommandFault,
-    CommitInvoice,
-    InvoiceChanged,
-    InvoiceRecord,
-)
+from offset_engine.core.api import AddInvoice, CommandFault, CommitInvoice, InvoiceChanged
 from offset_engine.core.crypto import hash_lock
 from offset_engine.core.draft import Draft
 from offset_engine.core.invoice import ClosedInvoice, Group, Member, OpenInvoice
 from offset_engine.core.messages import RequestOp, collect_op, response_op
+from offset_engine.core.reports import InvoiceRecord
 from offset_engine.core.signing import (
     Commit,
     ResponseTerms,

@@ -37,7 +37,6 @@ from offset_engine.core.api import (
     Batch,
     Command,
     CommandFault,
-    Connections,
     DisableFriend,
     Notice,
     Pay,
@@ -71,6 +70,7 @@ from offset_engine.core.friend import listen_relays
 from offset_engine.core.link import CloseCode
 from offset_engine.core.messages import Edge, RoutesResponse
 from offset_engine.core.node import SentOnLink, next_deadline_ms, outgoing, step
+from offset_engine.core.reports import Connections
 from offset_engine.core.routing import edges
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import PrivateKey, PublicKey, Signature, Timers

@@ -20,22 +20,19 @@ from offset_engine.client import (
     InvoiceTerms,
     Watcher,
 )
-from offset_engine.core.api import (
-    Batch,
-    Command,
-    CommandFault,
-    InvoiceRecord,
-    InvoiceReport,
-    NodeReport,
-    Notice,
-    PaymentRecord,
-    PayReport,
-    PendingReport,
-)
+from offset_engine.core.api import Batch, Command, CommandFault, Notice
 from offset_engine.core.app_messages import ALL_PERMISSIONS, AppPermissions
 from offset_engine.core.app_report import ReportBook
 from offset_engine.core.payer import PayFailure, PayStage
 from offset_engine.core.report import invoice_report, pay_report, pending
+from offset_engine.core.reports import (
+    InvoiceRecord,
+    InvoiceReport,
+    NodeReport,
+    PaymentRecord,
+    PayReport,
+    PendingReport,
+)
 from offset_engine.core.signing import DECIMALS_NONE, Invoice, invoice_buffer
 from offset_engine.core.values import (
     CREDITS_MAX,

@@ -12,9 +12,9 @@ from typing import Final, TypeAlias
 
 import anyio
 
-from offset_engine.core.api import ServerReport, ServerState
 from offset_engine.core.friend import Friend
 from offset_engine.core.payer import Intent, PayStage
+from offset_engine.core.reports import ServerReport, ServerState
 from offset_engine.core.state import NodeState
 from offset_engine.core.token_channel import Inconsistent
 from offset_engine.core.values import PublicKey

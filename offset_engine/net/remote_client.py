@@ -30,18 +30,7 @@ from offset_engine.client import (
     InvoiceTerms,
     Watcher,
 )
-from offset_engine.core.api import (
-    HISTORY_PAGE_MAX,
-    Batch,
-    Command,
-    CommandFault,
-    InvoiceRecord,
-    InvoiceReport,
-    NodeReport,
-    Notice,
-    PayReport,
-    PendingReport,
-)
+from offset_engine.core.api import Batch, Command, CommandFault, Notice
 from offset_engine.core.app_messages import (
     APP_PAGE_MAX,
     APP_PENDING_MAX,
@@ -70,6 +59,14 @@ from offset_engine.core.app_messages import (
     Watch,
 )
 from offset_engine.core.app_report import ReportMirror
+from offset_engine.core.reports import (
+    HISTORY_PAGE_MAX,
+    InvoiceRecord,
+    InvoiceReport,
+    NodeReport,
+    PayReport,
+    PendingReport,
+)
 from offset_engine.core.signing import Invoice
 from offset_engine.core.values import WALL_MS_MAX, InvoiceId, PaymentId, PublicKey, Timers
 from offset_engine.errors import TransportError

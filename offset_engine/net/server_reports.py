@@ -6,7 +6,7 @@ Source: PROTOCOL.md, "Reports"; apps.md CTL-03, CTL-04, RMP-18.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from offset_engine.core.api import TROUBLE_BYTES_MAX, Connections, ServerReport, ServerState
+from offset_engine.core.reports import TROUBLE_BYTES_MAX, Connections, ServerReport, ServerState
 from offset_engine.core.values import NamedAddress, PublicKey
 from offset_engine.net.index_client import IndexState, IndexStatus
 from offset_engine.net.relay_listeners import RelayState, RelayStatus

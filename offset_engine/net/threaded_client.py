@@ -30,17 +30,15 @@ from offset_engine.client import (
     InvoiceTerms,
     Watcher,
 )
-from offset_engine.core.api import (
-    Batch,
-    Command,
+from offset_engine.core.api import Batch, Command, Notice
+from offset_engine.core.app_messages import CHANGES_MAX, AppPermissions
+from offset_engine.core.reports import (
     InvoiceRecord,
     InvoiceReport,
     NodeReport,
-    Notice,
     PayReport,
     PendingReport,
 )
-from offset_engine.core.app_messages import CHANGES_MAX, AppPermissions
 from offset_engine.core.signing import Invoice
 from offset_engine.core.values import InvoiceId, PaymentId, PublicKey
 from offset_engine.errors import TransportError

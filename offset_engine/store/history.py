@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from offset_engine.core.api import (
+from offset_engine.core.payer import PayFailure, PayStage
+from offset_engine.core.reports import (
     ForwardRecord,
     InvoiceRecord,
     LossRecord,
@@ -11,7 +12,6 @@ from offset_engine.core.api import (
     Record,
     ResetRecord,
 )
-from offset_engine.core.payer import PayFailure, PayStage
 from offset_engine.core.values import PaymentId, PublicKey, value
 from offset_engine.errors import DecodeError
 from offset_engine.store import fields

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from offset_engine.core.api import (
+from offset_engine.core.events import Touched
+from offset_engine.core.reports import (
     HISTORY_PAGE_MAX,
     HistoryEntry,
     HistoryKind,
@@ -11,7 +12,6 @@ from offset_engine.core.api import (
     PaymentRecord,
     Record,
 )
-from offset_engine.core.events import Touched
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import InvoiceId, PaymentId
 

@@ -6,8 +6,8 @@ power failure: the last completed save.
 
 from collections.abc import Sequence
 
-from offset_engine.core.api import InvoiceRecord, PaymentRecord, Record
 from offset_engine.core.events import Touched
+from offset_engine.core.reports import InvoiceRecord, PaymentRecord, Record
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import InvoiceId, PaymentId, PublicKey
 from offset_engine.errors import StoreError, StoreFullError, invariant

@@ -21,8 +21,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from offset_engine.core.api import InvoiceRecord, PaymentRecord, Record
 from offset_engine.core.events import Touched
+from offset_engine.core.reports import InvoiceRecord, PaymentRecord, Record
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import InvoiceId, PaymentId, PublicKey
 from offset_engine.errors import (

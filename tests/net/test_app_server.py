@@ -22,7 +22,6 @@ from offset_engine.core.api import (
     CreatePayment,
     CreateTransaction,
     EnableFriend,
-    HistoryKind,
     InvoiceChanged,
     PaymentStatus,
     RequestClosePayment,
@@ -36,6 +35,7 @@ from offset_engine.core.crypto import public_key_of
 from offset_engine.core.link import CloseCode, Link, LinkLimits
 from offset_engine.core.messages import RoutesResponse
 from offset_engine.core.noise import Purpose
+from offset_engine.core.reports import HistoryKind
 from offset_engine.core.signing import Invoice
 from offset_engine.core.values import (
     Currency,

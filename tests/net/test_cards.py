@@ -23,7 +23,8 @@ from offset_engine.cards import (
     try_connection,
 )
 from offset_engine.client import InvoiceTerms, PayStage
-from offset_engine.core.api import FriendReport, ResetFriendChannel
+from offset_engine.core.api import ResetFriendChannel
+from offset_engine.core.reports import FriendReport
 from offset_engine.core.values import Currency, NamedAddress, PublicKey, RelayAddress
 from offset_engine.errors import TransportError
 from offset_engine.files import Permissions

@@ -8,12 +8,7 @@ import anyio
 import pytest
 
 from offset_engine.client import InvoiceTerms, PayStage
-from offset_engine.core.api import (
-    AddRelay,
-    DisputeFriend,
-    RemoveFriend,
-    ResetFriendChannel,
-)
+from offset_engine.core.api import AddRelay, DisputeFriend, RemoveFriend, ResetFriendChannel
 from offset_engine.core.crypto import public_key_of
 from offset_engine.core.relay import Refusal, Relay
 from offset_engine.core.relay_limits import RelayLimits

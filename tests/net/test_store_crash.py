@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from offset_engine.core.api import ForwardRecord
 from offset_engine.core.events import Touched
 from offset_engine.core.friend import Friend, Queue, QueuedRequest
 from offset_engine.core.mutual_credit import SentRequest
+from offset_engine.core.reports import ForwardRecord
 from offset_engine.core.state import NodeState, derive_outgoing_ids
 from offset_engine.core.token_channel import Incoming, TokenChannel
 from offset_engine.errors import StoreLockedError

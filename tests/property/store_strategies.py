@@ -6,14 +6,6 @@ both sides list, ranges. Everything else is as free as its type.
 
 from hypothesis import strategies as st
 
-from offset_engine.core.api import (
-    ForwardRecord,
-    InvoiceRecord,
-    LossRecord,
-    PaymentRecord,
-    Record,
-    ResetRecord,
-)
 from offset_engine.core.friend import CurrencyConfig, Friend, Queue, QueuedRequest, RelaysSent
 from offset_engine.core.invoice import ClosedInvoice, Group, Member, OpenInvoice
 from offset_engine.core.messages import (
@@ -30,6 +22,14 @@ from offset_engine.core.messages import (
 from offset_engine.core.mutual_credit import Ledger, ReceivedRequest, SentRequest
 from offset_engine.core.payer import Cycle, Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.payment import Payment, PaymentStage, Transaction
+from offset_engine.core.reports import (
+    ForwardRecord,
+    InvoiceRecord,
+    LossRecord,
+    PaymentRecord,
+    Record,
+    ResetRecord,
+)
 from offset_engine.core.route_memory import PENALTY_POINTS, Penalty
 from offset_engine.core.signing import BalanceInfo, Commit, Invoice, Receipt, TokenInfo
 from offset_engine.core.state import NodeState, derive_outgoing_ids

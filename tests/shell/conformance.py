@@ -39,11 +39,11 @@ from offset_engine.core.api import (
     InvoiceChanged,
     Pay,
     PayChanged,
-    ServerState,
     SetFriendName,
 )
 from offset_engine.core.app_messages import ALL_PERMISSIONS
 from offset_engine.core.crypto import public_key_of
+from offset_engine.core.reports import ServerState
 from offset_engine.core.signing import Commit, Invoice
 from offset_engine.core.values import (
     CREDITS_MAX,

@@ -18,7 +18,6 @@ from offset_engine.core.api import (
     CreateTransaction,
     EnableFriend,
     PayChanged,
-    Record,
     RemoveFriend,
     SetFriendCurrencyMaxDebt,
     SetFriendName,
@@ -36,6 +35,7 @@ from offset_engine.core.messages import (
 )
 from offset_engine.core.node import step
 from offset_engine.core.payer import PayFailure, PayStage
+from offset_engine.core.reports import Record
 from offset_engine.core.signing import Invoice
 from offset_engine.core.state import Env, NodeState
 from offset_engine.core.token_channel import Outgoing

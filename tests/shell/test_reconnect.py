@@ -5,8 +5,9 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from offset_engine.core.api import Reconnect, ServerState
+from offset_engine.core.api import Reconnect
 from offset_engine.core.crypto import public_key_of
+from offset_engine.core.reports import ServerState
 from offset_engine.core.values import NamedAddress, PrivateKey
 from offset_engine.net.index_client import IndexState, IndexStatus
 from offset_engine.net.relay_listeners import RelayState, RelayStatus

@@ -8,15 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from offset_engine.core.api import (
-    Batch,
-    CollectInvoice,
-    Command,
-    CommitInvoice,
-    ForwardRecord,
-    LossRecord,
-    RemoveFriend,
-)
+from offset_engine.core.api import Batch, CollectInvoice, Command, CommitInvoice, RemoveFriend
 from offset_engine.core.crypto import hash_lock
 from offset_engine.core.events import CommandDone, CommandGiven, Event, MessageArrived, Step
 from offset_engine.core.friend import Friend
@@ -32,6 +24,7 @@ from offset_engine.core.messages import (
 )
 from offset_engine.core.mutual_credit import Ledger
 from offset_engine.core.payer import Intent, PayStage
+from offset_engine.core.reports import ForwardRecord, LossRecord
 from offset_engine.core.signing import Commit
 from offset_engine.core.state import NodeState
 from offset_engine.core.token_channel import Inconsistent, Outgoing, TokenChannel

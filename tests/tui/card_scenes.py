@@ -19,7 +19,7 @@ from offset_engine.client import (
     RemoveRelay,
     SetFriendCurrencyMaxDebt,
 )
-from offset_engine.core.api import Connections, NodeReport, ServerReport, ServerState
+from offset_engine.core.reports import Connections, NodeReport, ServerReport, ServerState
 from offset_engine.errors import OffsetError, TransportError
 from offset_engine.files import (
     Answer,

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from offset_engine.core.api import FriendReport, NodeReport, TermsReport
 from offset_engine.core.crypto import expand_seed, sha512_256, sign
+from offset_engine.core.reports import FriendReport, NodeReport, TermsReport
 from offset_engine.core.signing import BalanceInfo, TokenInfo, info_hash, move_token_buffer
 from offset_engine.core.token_channel import MoveTokenHashed
 from offset_engine.core.values import (

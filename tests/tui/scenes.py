@@ -27,7 +27,9 @@ from offset_engine.client import (
     RoutesWish,
     Watcher,
 )
-from offset_engine.core.api import (
+from offset_engine.core.app_messages import AppPermissions
+from offset_engine.core.crypto import expand_seed, public_key_of, sha512_256, sign
+from offset_engine.core.reports import (
     Connections,
     CurrencyReport,
     FriendReport,
@@ -39,8 +41,6 @@ from offset_engine.core.api import (
     ServerReport,
     ServerState,
 )
-from offset_engine.core.app_messages import AppPermissions
-from offset_engine.core.crypto import expand_seed, public_key_of, sha512_256, sign
 from offset_engine.core.signing import DECIMALS_NONE, Invoice, invoice_buffer
 from offset_engine.core.values import (
     Currency,

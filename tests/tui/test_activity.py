@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from offset_engine.core.api import ForwardRecord, HistoryEntry, HistoryKind, PaymentRecord
 from offset_engine.core.payer import PayFailure, PayStage
+from offset_engine.core.reports import ForwardRecord, HistoryEntry, HistoryKind, PaymentRecord
 from offset_engine.core.signing import Invoice
 from offset_engine.core.values import CREDITS_MAX, InvoiceId, PaymentId
 from offset_tui.app import OffsetApp

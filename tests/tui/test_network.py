@@ -12,7 +12,7 @@ from offset_engine.client import (
     RemoveIndexServer,
     RemoveRelay,
 )
-from offset_engine.core.api import Connections, NodeReport, ServerReport, ServerState
+from offset_engine.core.reports import Connections, NodeReport, ServerReport, ServerState
 from offset_engine.files import Servers, to_text
 from offset_tui import servers
 from offset_tui.dialogs.qr import QrScreen

@@ -2,7 +2,7 @@
 
 import pytest
 
-from offset_engine.core.api import PendingReport
+from offset_engine.core.reports import PendingReport
 from offset_engine.core.values import Uid
 from offset_tui.screens.friend import FriendScreen
 from offset_tui.screens.pending import PAGE, PendingScreen

@@ -7,7 +7,7 @@ from enum import Enum
 
 from hypothesis import strategies as st
 
-from offset_engine.core import api, app_messages
+from offset_engine.core import api, app_messages, reports
 from offset_engine.core.values import Currency, FixedBytes
 from tests.strategies import addresses, amounts, any_u128, balances, currencies, fixed, u32, u64
 
@@ -47,11 +47,11 @@ def of_field(kind: typing.Any, place: tuple[type, str]) -> st.SearchStrategy[typ
     """Valid values of a field."""
     owner, name = place
     if (owner, name) in (
-        (api.TermsReport, "balances"),
-        (api.ResetRecord, "balances"),
+        (reports.TermsReport, "balances"),
+        (reports.ResetRecord, "balances"),
     ):
         return some(st.tuples(currencies, balances))
-    if (owner, name) == (api.FriendReport, "lost"):
+    if (owner, name) == (reports.FriendReport, "lost"):
         return some(st.tuples(currencies, amounts))
     if isinstance(kind, types.UnionType):
         return st.one_of(*(of_field(one, place) for one in typing.get_args(kind)))

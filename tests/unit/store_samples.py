@@ -9,13 +9,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from offset_engine.core.api import (
-    ForwardRecord,
-    InvoiceRecord,
-    LossRecord,
-    PaymentRecord,
-    ResetRecord,
-)
 from offset_engine.core.crypto import sha512_256
 from offset_engine.core.friend import CurrencyConfig, Friend, Queue, QueuedRequest, RelaysSent
 from offset_engine.core.invoice import ClosedInvoice, Group, Member, OpenInvoice
@@ -31,6 +24,13 @@ from offset_engine.core.messages import (
 from offset_engine.core.mutual_credit import Ledger, ReceivedRequest, SentRequest
 from offset_engine.core.payer import Cycle, Intent, PayFailure, PayStage, PlannedPart
 from offset_engine.core.payment import Payment, PaymentStage, Transaction
+from offset_engine.core.reports import (
+    ForwardRecord,
+    InvoiceRecord,
+    LossRecord,
+    PaymentRecord,
+    ResetRecord,
+)
 from offset_engine.core.route_memory import Penalty
 from offset_engine.core.signing import BalanceInfo, Commit, Invoice, Receipt, TokenInfo
 from offset_engine.core.state import NodeState, derive_outgoing_ids, derive_payers

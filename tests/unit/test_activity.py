@@ -8,7 +8,9 @@ from datetime import UTC
 
 from offset_engine import activity
 from offset_engine.activity import Kind
-from offset_engine.core.api import (
+from offset_engine.core.crypto import public_key_of, sha512_256
+from offset_engine.core.payer import PayFailure, PayStage
+from offset_engine.core.reports import (
     ForwardRecord,
     HistoryEntry,
     InvoiceRecord,
@@ -18,8 +20,6 @@ from offset_engine.core.api import (
     PayReport,
     ResetRecord,
 )
-from offset_engine.core.crypto import public_key_of, sha512_256
-from offset_engine.core.payer import PayFailure, PayStage
 from offset_engine.core.signing import Invoice
 from offset_engine.core.values import CREDITS_MAX, Currency, InvoiceId, PaymentId, PrivateKey
 from offset_engine.notebook import Notebook

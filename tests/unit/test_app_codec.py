@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offset_engine.core import api, app_codec
+from offset_engine.core import api, app_codec, reports
 from offset_engine.core import app_messages as m
 from offset_engine.core.app_codec import (
     decode_app_message,
@@ -88,7 +88,7 @@ def test_a_cut_message_is_refused(message: m.NodeMessage, size: int) -> None:
 
 
 def test_every_kind_has_its_own_number_within_every_union() -> None:
-    unions = (api.Command | api.Batch | m.Question, api.Notice, api.Record, m.Answer)
+    unions = (api.Command | api.Batch | m.Question, api.Notice, reports.Record, m.Answer)
     for union in (*unions, m.AppMessage, m.NodeMessage):
         kinds = typing.get_args(union)
         assert len({app_codec.TAGS[kind] for kind in kinds}) == len(kinds)
@@ -188,7 +188,7 @@ RECEIPT = Receipt(
 
 
 def test_the_largest_page_of_each_kind_fits_into_a_message() -> None:
-    report = api.PayReport(
+    report = reports.PayReport(
         PaymentId(bytes(16)),
         INVOICE,
         PayStage.PAID,
@@ -201,7 +201,7 @@ def test_the_largest_page_of_each_kind_fits_into_a_message() -> None:
         RECEIPT,
         2**63,
         2**63,
-        (api.PartReport(KEY, 30, CREDITS_MAX, CREDITS_MAX),) * ROUTE_PARTS_MAX,
+        (reports.PartReport(KEY, 30, CREDITS_MAX, CREDITS_MAX),) * ROUTE_PARTS_MAX,
     )
     page = m.PayPage((report,) * m.APP_PAGE_MAX, is_last=True)
     assert len(encode_node_message(m.Result(1, None, "", page))) < 2**20

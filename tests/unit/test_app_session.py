@@ -5,9 +5,8 @@ import typing
 
 import pytest
 
-from offset_engine.core import api, app_session
+from offset_engine.core import api, app_session, reports
 from offset_engine.core import app_messages as m
-from offset_engine.core.api import Connections, ServerReport, ServerState
 from offset_engine.core.app_codec import decode_node_message, encode_app_message
 from offset_engine.core.app_messages import ALL_PERMISSIONS, AppPermissions, Permission
 from offset_engine.core.app_owners import (
@@ -26,6 +25,7 @@ from offset_engine.core.friend import Friend
 from offset_engine.core.link import CloseCode
 from offset_engine.core.messages import RoutesRequest
 from offset_engine.core.report import report
+from offset_engine.core.reports import Connections, ServerReport, ServerState
 from offset_engine.core.signing import Commit, Invoice
 from offset_engine.core.state import Inquiry, NodeState
 from offset_engine.core.token_channel import new_channel
@@ -192,7 +192,7 @@ SAMPLES: list[typing.Any] = [
     m.ListPays(),
     m.ListInvoices(),
     m.ListPending(),
-    m.ListHistory(api.HistoryKind.PAYMENTS),
+    m.ListHistory(reports.HistoryKind.PAYMENTS),
     m.ListResults(),
     m.SignInvoice(USD, 1, "", None, None),
 ]
@@ -469,7 +469,7 @@ def test_an_app_that_does_not_read_its_answers_is_let_go() -> None:
 def test_long_answers_count_by_their_bytes() -> None:
     session = Desk().session()
     page = m.PendingPage(
-        (api.PendingReport(FRIEND, Currency("C" * 16), UID, True, 1, False, 1),) * 1_000
+        (reports.PendingReport(FRIEND, Currency("C" * 16), UID, True, 1, False, 1),) * 1_000
     )
     answered = 0
     while session.ended is None:
@@ -731,7 +731,7 @@ def test_what_does_not_fit_into_a_message_is_cut_or_refused(
     take(mirror, pieces)
     assert mirror.report() == report(state)
     assert ask(session, m.ListPending()) is not None
-    entry = api.PendingReport(FRIEND, USD, UID, True, 1, False, 1)
+    entry = reports.PendingReport(FRIEND, USD, UID, True, 1, False, 1)
     session.finish(7, m.PendingPage((entry,) * 100))
     limit = api.CommandFault.LIMIT_REACHED
     assert said(session) == [m.Result(7, limit, "an answer so long", None)]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offset_engine.core.api import TermsReport
 from offset_engine.core.crypto import public_key_of
+from offset_engine.core.reports import TermsReport
 from offset_engine.core.values import (
     CREDITS_MAX,
     U32_MAX,

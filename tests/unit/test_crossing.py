@@ -7,7 +7,6 @@ from offset_engine.core.api import (
     CommitInvoice,
     DisputeFriend,
     ForgetPay,
-    InvoiceRecord,
     OpenFriendCurrency,
     Pay,
     RemoveFriendCurrency,
@@ -22,6 +21,7 @@ from offset_engine.core.messages import InconsistencyMessage, ResetTerms
 from offset_engine.core.node import SentOnLink, outgoing
 from offset_engine.core.payer import PayFailure, PayStage
 from offset_engine.core.report import pay_report
+from offset_engine.core.reports import InvoiceRecord
 from offset_engine.core.signing import Commit, response_hash, terms_hash
 from offset_engine.core.state import NodeState
 from offset_engine.core.token_channel import Inconsistent

@@ -9,7 +9,6 @@ from offset_engine.core.api import (
     AddIndexServer,
     AddRelay,
     EnableFriend,
-    NodeReport,
     OpenFriendCurrency,
     SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
@@ -17,6 +16,7 @@ from offset_engine.core.api import (
 )
 from offset_engine.core.crypto import public_key_of, sha512_256
 from offset_engine.core.report import report
+from offset_engine.core.reports import NodeReport
 from offset_engine.core.state import NodeState
 from offset_engine.core.values import (
     CREDITS_MAX,

@@ -12,7 +12,6 @@ from offset_engine.core.api import (
     CommitInvoice,
     DisputeFriend,
     InvoiceChanged,
-    InvoiceRecord,
     RegisterCommit,
     RemoveFriend,
     TransactionOutcome,
@@ -20,6 +19,7 @@ from offset_engine.core.api import (
 from offset_engine.core.crypto import hash_lock, verify
 from offset_engine.core.events import Woken
 from offset_engine.core.invoice import ClosedInvoice, Group, OpenInvoice
+from offset_engine.core.reports import InvoiceRecord
 from offset_engine.core.signing import (
     Commit,
     Invoice,

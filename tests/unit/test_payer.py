@@ -15,7 +15,6 @@ from offset_engine.core.api import (
     ForgetPay,
     Pay,
     PayChanged,
-    PaymentRecord,
     SetFriendCurrencyRate,
 )
 from offset_engine.core.crypto import hash_lock
@@ -35,6 +34,7 @@ from offset_engine.core.mutual_credit import response_terms
 from offset_engine.core.payer import Intent, PayFailure, PayStage
 from offset_engine.core.payment import Payment, PaymentStage
 from offset_engine.core.report import pay_report
+from offset_engine.core.reports import PaymentRecord
 from offset_engine.core.signing import Commit, Invoice, invoice_buffer, response_buffer
 from offset_engine.core.state import PartStuck, QuestionUnanswered
 from offset_engine.core.token_channel import Incoming

@@ -5,7 +5,7 @@ import typing
 
 import pytest
 
-from offset_engine.core import api, app_codec, payer, signing, token_channel, values
+from offset_engine.core import api, app_codec, payer, reports, signing, token_channel, values
 from offset_engine.core import app_messages as m
 from offset_engine.core.app_session import PERMISSION_OF
 from tests.unit.test_protocol_document import Row, names, section, table, tables
@@ -16,23 +16,23 @@ KINDS = [
     ("kind", 0, api.Command | api.Batch | m.Question),
     ("answer", 0, m.Answer),
     ("notice", 0, api.Notice),
-    ("record", 0, api.Record),
+    ("record", 0, reports.Record),
 ]
 INSIDE = {
     kind.__name__: kind
     for kind in (
         m.AppPermissions,
         m.ReportHead,
-        api.Connections,
-        api.ServerReport,
-        api.FriendReport,
-        api.CurrencyReport,
-        api.TermsReport,
-        api.PayReport,
-        api.PartReport,
-        api.InvoiceReport,
-        api.PendingReport,
-        api.HistoryEntry,
+        reports.Connections,
+        reports.ServerReport,
+        reports.FriendReport,
+        reports.CurrencyReport,
+        reports.TermsReport,
+        reports.PayReport,
+        reports.PartReport,
+        reports.InvoiceReport,
+        reports.PendingReport,
+        reports.HistoryEntry,
         signing.Invoice,
         signing.Commit,
         signing.Receipt,
@@ -76,7 +76,7 @@ def test_what_is_inside_has_the_fields_stated() -> None:
 
 def test_the_states_of_a_server_are_named() -> None:
     text = section("Reports")
-    assert all(f"`{state.value}`" in text for state in api.ServerState)
+    assert all(f"`{state.value}`" in text for state in reports.ServerState)
 
 
 def stated(row: Row) -> tuple[str | None, bool]:

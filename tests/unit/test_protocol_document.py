@@ -23,6 +23,7 @@ from offset_engine.core import (
     link,
     noise,
     relay_limits,
+    reports,
     route_memory,
     route_planning,
     route_search,
@@ -446,7 +447,7 @@ def test_events_and_effects_are_all_explained(label: str, union: object) -> None
 
 def test_reports_and_records_are_all_explained() -> None:
     wanted = {name for name in vars(api) if name.endswith("Report")}
-    wanted |= {one.__name__ for one in typing.get_args(api.Record)}
+    wanted |= {one.__name__ for one in typing.get_args(reports.Record)}
     assert {one for one in wanted if one not in section("Reports")} == set()
 
 

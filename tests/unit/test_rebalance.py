@@ -15,8 +15,6 @@ from offset_engine.core.api import (
     ConfirmFee,
     DisputeFriend,
     ForgetPay,
-    InvoiceRecord,
-    PaymentRecord,
     Rebalance,
 )
 from offset_engine.core.codec import encode_friend_message
@@ -32,6 +30,7 @@ from offset_engine.core.messages import (
 )
 from offset_engine.core.payer import Cycle, Intent, PayFailure, PayStage
 from offset_engine.core.report import pay_report
+from offset_engine.core.reports import InvoiceRecord, PaymentRecord
 from offset_engine.core.signing import is_sound_invoice
 from offset_engine.core.values import (
     CREDITS_MAX,

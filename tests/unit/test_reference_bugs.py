@@ -14,7 +14,6 @@ from offset_engine.core.api import (
     CommitInvoice,
     DisputeFriend,
     EnableFriend,
-    LossRecord,
     Pay,
     RegisterCommit,
     RemoveFriend,
@@ -34,6 +33,7 @@ from offset_engine.core.messages import (
 )
 from offset_engine.core.payer import PayStage
 from offset_engine.core.report import friend_report
+from offset_engine.core.reports import LossRecord
 from offset_engine.core.signing import Invoice
 from offset_engine.core.token_channel import TokenChannel
 from offset_engine.core.values import (

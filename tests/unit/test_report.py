@@ -5,13 +5,9 @@ import pytest
 from offset_engine.core.api import (
     AddRelay,
     CommitInvoice,
-    Connections,
     DisputeFriend,
-    PartReport,
     Pay,
     RegisterCommit,
-    ServerReport,
-    ServerState,
     SetFriendCurrencyRate,
 )
 from offset_engine.core.crypto import public_key_of
@@ -24,6 +20,7 @@ from offset_engine.core.report import (
     pending,
     report,
 )
+from offset_engine.core.reports import Connections, PartReport, ServerReport, ServerState
 from offset_engine.core.signing import terms_hash
 from offset_engine.core.token_channel import Inconsistent, is_evidence_valid
 from offset_engine.core.values import Currency, NamedAddress, PrivateKey, Rate

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offset_engine.core.api import FriendReport, NodeReport
+from offset_engine.core.reports import FriendReport, NodeReport
 from offset_engine.files import Terms
 from offset_engine.notebook import Notebook
 from offset_tui import roster, state

@@ -14,14 +14,11 @@ from offset_engine.core.api import (
     DisableFriend,
     DisputeFriend,
     EnableFriend,
-    ForwardRecord,
-    LossRecord,
     OpenFriendCurrency,
     RemoveFriend,
     RemoveFriendCurrency,
     RemoveRelay,
     ResetFriendChannel,
-    ResetRecord,
     SetFriendCurrencyMaxDebt,
     SetFriendCurrencyRate,
     TransactionOutcome,
@@ -44,6 +41,7 @@ from offset_engine.core.messages import (
     collect_op,
 )
 from offset_engine.core.report import friend_report, pending
+from offset_engine.core.reports import ForwardRecord, LossRecord, ResetRecord
 from offset_engine.core.signing import Commit, genesis, move_token_buffer, terms_hash
 from offset_engine.core.token_channel import Incoming, Inconsistent, TokenChannel, prefix_of
 from offset_engine.core.values import (

@@ -4,8 +4,9 @@ from enum import Enum
 
 import pytest
 
-from offset_engine.core.api import CommandFault, ServerState
+from offset_engine.core.api import CommandFault
 from offset_engine.core.payer import PayFailure
+from offset_engine.core.reports import ServerState
 from offset_engine.sentences import (
     FAILURES,
     FAULTS,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from offset_engine.core.api import ForwardRecord
 from offset_engine.core.events import Touched
 from offset_engine.core.friend import Friend, Queue
 from offset_engine.core.mutual_credit import Ledger, ReceivedRequest
+from offset_engine.core.reports import ForwardRecord
 from offset_engine.core.state import NodeState
 from offset_engine.core.token_channel import Incoming, Outgoing, TokenChannel
 from offset_engine.core.values import (

@@ -10,16 +10,9 @@ from contextlib import aclosing
 import anyio
 
 from offset_engine.client import CommandFault, HistoryKind
-from offset_engine.core.api import (
-    HISTORY_PAGE_MAX,
-    CancelPay,
-    ConfirmFee,
-    ForgetPay,
-    Pay,
-    PaymentRecord,
-    PayReport,
-)
+from offset_engine.core.api import CancelPay, ConfirmFee, ForgetPay, Pay
 from offset_engine.core.payer import PayFailure, PayStage
+from offset_engine.core.reports import HISTORY_PAGE_MAX, PaymentRecord, PayReport
 from offset_engine.core.signing import Commit, Invoice
 from offset_engine.core.values import CREDITS_MAX, PaymentId
 from offset_engine.errors import FileError

@@ -18,7 +18,6 @@ from offset_engine.core.api import (
     CommandFault,
     DisableFriend,
     EnableFriend,
-    FriendReport,
     OpenFriendCurrency,
     RemoveFriend,
     RemoveFriendCurrency,
@@ -30,6 +29,7 @@ from offset_engine.core.api import (
     SetFriendName,
     SetFriendRelays,
 )
+from offset_engine.core.reports import FriendReport
 from offset_engine.core.values import NamedAddress, Rate
 from offset_engine.errors import FileError
 from offset_engine.files import FriendCard, Role, load, load_ticket, shown

@@ -3,8 +3,8 @@
 from contextlib import aclosing
 
 from offset_engine.client import HistoryKind
-from offset_engine.core.api import HISTORY_PAGE_MAX
 from offset_engine.core.app_messages import Permission
+from offset_engine.core.reports import HISTORY_PAGE_MAX
 from offset_engine.files import FriendCard, Token, shown, write
 from offset_engine.programs.control import showing
 from offset_engine.programs.control.session import (

@@ -19,7 +19,8 @@ import os
 from pathlib import Path
 from typing import Final, TypeVar
 
-from offset_engine.core.api import Batch, NodeReport
+from offset_engine.core.api import Batch
+from offset_engine.core.reports import NodeReport
 from offset_engine.core.values import Currency, PublicKey, RelayAddress
 from offset_engine.errors import FileError, broken
 from offset_engine.files import (

@@ -1,13 +1,8 @@
 """`stctrl seller`: makes invoices and collects what was paid for them."""
 
 from offset_engine.client import InvoiceTerms
-from offset_engine.core.api import (
-    AddInvoice,
-    CancelInvoice,
-    CommitInvoice,
-    InvoiceRecord,
-    InvoiceReport,
-)
+from offset_engine.core.api import AddInvoice, CancelInvoice, CommitInvoice
+from offset_engine.core.reports import InvoiceRecord, InvoiceReport
 from offset_engine.core.signing import Invoice
 from offset_engine.core.values import DESCRIPTION_BYTES_MAX, is_text
 from offset_engine.errors import FileError

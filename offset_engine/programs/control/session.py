@@ -15,8 +15,9 @@ from typing import Final, TypeAlias
 import anyio
 
 from offset_engine.client import CommandFault, CommandRefusedError
-from offset_engine.core.api import Batch, Command, FriendReport
+from offset_engine.core.api import Batch, Command
 from offset_engine.core.app_messages import Permission
+from offset_engine.core.reports import FriendReport
 from offset_engine.core.values import (
     CREDITS_MAX,
     NAME_BYTES_MAX,

@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 from rich.cells import cell_len
 
-from offset_engine.core.api import (
+from offset_engine.core.reports import (
     CurrencyReport,
     ForwardRecord,
     FriendReport,
