@@ -262,7 +262,9 @@ async def test_swapping_glyphs_keeps_the_colours(zbar: str) -> None:
         assert decoded(zbar, on_a_light_terminal) == to_qr_text(INVOICE)
 
 
-async def test_parts_turn_pause_and_step() -> None:
+async def test_parts_turn_pause_and_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Only the turns made here: on a busy machine the clock's own would come in between.
+    monkeypatch.setattr("offset_tui.qr.widget.PART_S", 3_600)
     app = App()
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot, QrScreen(COMMIT))
